@@ -1,0 +1,48 @@
+# `make help` lists what can be done. Needs Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+WHEELS ?= $(HOME)/.cache/usher/wheels
+LOCK   := requirements.lock
+STAMP  := $(VENV)/.locked
+ONCE   ?=
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test faults check format bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Set up .venv from the locked wheels
+
+$(STAMP): $(LOCK) setup.cfg pyproject.toml deploy/install.sh
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" WHEELS="$(WHEELS)" LOCK="$(LOCK)" sh deploy/install.sh
+
+run: $(STAMP) ## Start everything, drive a demo purchase, stay up (ONCE=1: stop after it)
+	@exec $(BIN)/usher run $(if $(filter-out 0,$(ONCE)),--once) $(ARGS)
+
+test: $(STAMP) ## Run the tests (ARGS='-k name' for some)
+	@exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+faults: $(STAMP) ## Run the fault harness in full, with hundreds of payments in each scenario
+	@exec $(BIN)/python -m pytest tests/faults --full $(ARGS)
+
+check: $(STAMP) ## Format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## Run the benchmarks, one JSON line each
+	@exec $(BIN)/python -m bench $(ARGS)
+
+lock: ## Make the lock files anew from setup.cfg (needs a network)
+	@PYTHON="$(PYTHON)" sh deploy/lock.sh
+
+clean: ## Remove the virtual environment and caches (data in .usher stays)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,119 @@
+"""The HTTP front: `gunicorn 'api.app:create_app()'`. Needs PostgreSQL only; a dead broker does not slow it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import uuid
+from pathlib import Path
+
+import structlog
+from flask import Flask, Response, g, request
+
+from api import (
+    auth,
+    dashboard,
+    enrollments,
+    errors,
+    health,
+    launch,
+    openapi,
+    ops,
+    ops_xp,
+    sessions_browser,
+    stripe_webhook,
+    student,
+    users,
+    xp,
+)
+from settings import get_settings
+from workers.telemetry import configure_logging
+
+# Seconds that a browser may keep a static file; its address changes with its content.
+STATIC_MAX_AGE = 7 * 24 * 3600
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+# Asked every few seconds by machines.
+QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/static/<path:filename>"})
+BLUEPRINTS = (
+    auth,
+    dashboard,
+    enrollments,
+    health,
+    launch,
+    openapi,
+    ops,
+    ops_xp,
+    stripe_webhook,
+    student,
+    users,
+    xp,
+)
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action {form_action}; frame-ancestors 'none'; base-uri 'none'"
+)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+def create_app() -> Flask:
+    """Return the app; raise `settings.ConfigurationError` when the environment is not usable."""
+    get_settings()
+    configure_logging("api")
+    app = Flask(__name__)
+    app.config.update(MAX_CONTENT_LENGTH=errors.MAX_BODY, SEND_FILE_MAX_AGE_DEFAULT=STATIC_MAX_AGE)
+    app.jinja_env.globals.update(asset_version=_asset_version(), settings=get_settings)
+    app.before_request(begin)
+    app.before_request(sessions_browser.answer_preflight)
+    app.before_request(auth.guard)
+    app.after_request(finish)
+    errors.register(app)
+    auth.public(app.view_functions["static"])
+    for module in BLUEPRINTS:
+        app.register_blueprint(module.blueprint)
+    return app
+
+
+def begin() -> None:
+    """Give the request an id, the caller's own where it is a sane one, and bind it to every log line."""
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    g.started = time.perf_counter()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(process="api", request_id=g.request_id)
+
+
+def finish(response: Response) -> Response:
+    """Add the headers that every answer has, and write the request's log line."""
+    headers = response.headers
+    headers["X-Request-ID"] = g.request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Content-Security-Policy"] = POLICY.format(form_action=g.get("form_action", "'self'"))
+    headers.setdefault("Referrer-Policy", "same-origin")
+    headers.setdefault("Cache-Control", "no-store")
+    sessions_browser.allow_origin(response)
+    _log_request(response)
+    return response
+
+
+def _log_request(response: Response) -> None:
+    """Write which route it was, never the filled path or the query, which hold ids and tokens."""
+    route = "(none)" if request.url_rule is None else request.url_rule.rule
+    write = log.debug if route in QUIET_ROUTES else log.info
+    identity = g.get("identity")
+    write(
+        "request",
+        method=request.method,
+        route=route,
+        status=response.status_code,
+        duration_ms=round((time.perf_counter() - g.started) * 1000, 1),
+        problem=g.get("problem"),
+        role=None if identity is None else identity.role,
+    )
+
+
+def _asset_version() -> str:
+    """Return a short name of what the static files hold."""
+    files = sorted(path for path in (Path(__file__).parent / "static").iterdir() if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -1,0 +1,37 @@
+"""How a route is described, for the OpenAPI document and the pages made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+
+SIGNED_IN: list[dict[str, list[str]]] = [{"bearer": []}, {"session": []}]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that is no error: a JSON body of a model, or only a description."""
+
+    description: str
+    model: type[BaseModel] | None = None
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route. `problems` are the codes that it answers, besides those that every route may answer."""
+
+    method: str
+    path: str
+    id: str
+    summary: str
+    tag: str
+    answers: dict[int, Answer]
+    problems: tuple[str, ...] = ()
+    description: str = ""
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    headers: tuple[str, ...] = ()
+    optional_headers: tuple[str, ...] = ()
+    security: list[dict[str, list[str]]] = field(default_factory=list)

@@ -1,0 +1,75 @@
+"""`usher config`: the settings in force and where each comes from, secrets masked."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.output import json_option, print_rows
+
+if TYPE_CHECKING:
+    from settings import Settings
+
+MASK = "********"
+
+
+@click.group()
+def config() -> None:
+    """Show the settings in force, secrets masked."""
+
+
+@config.command()
+@json_option
+def show(as_json: bool) -> None:
+    """List every setting with its value and source. Settings that are missing or wrong are all named, exit code 2."""
+    from settings import RUNTIME_ENV_FILE, data_dir, load_settings
+
+    settings = load_settings()
+    runtime = _names_in(data_dir() / RUNTIME_ENV_FILE)
+    rows = [
+        {
+            "name": name.upper(),
+            "value": mask(getattr(settings, name)),
+            "source": _source(name, runtime, settings),
+        }
+        for name in type(settings).model_fields
+    ]
+    print_rows(rows, ["name", "source", "value"], as_json=as_json)
+
+
+def mask(value: Any) -> Any:
+    """Return a value as it may be shown: of a secret nothing but that it is set, of an address all but its password."""
+    from pydantic import SecretStr
+
+    if isinstance(value, list):
+        return [mask(item) for item in value]
+    if isinstance(value, SecretStr):
+        return _mask_address(value.get_secret_value()) if "://" in value.get_secret_value() else MASK
+    if isinstance(value, str) and "://" in value:
+        return _mask_address(value)
+    return value if value is None or isinstance(value, int | float) else str(value)
+
+
+def _mask_address(address: str) -> str:
+    """Keep scheme, host, port and path. User names and queries may be credentials too."""
+    scheme, rest = address.split("://", 1)
+    rest = rest.partition("?")[0].partition("#")[0]
+    credentials, at, place = rest.rpartition("@")
+    return f"{scheme}://{MASK}@{place}" if at and credentials else f"{scheme}://{rest}"
+
+
+def _source(name: str, runtime: set[str], settings: Settings) -> str:
+    aliases = {"auth_secret": ("AUTH_SECRET", "NEXTAUTH_SECRET")}.get(name, (name.upper(),))
+    if any(os.environ.get(alias) for alias in aliases):
+        return "environment"
+    if any(alias in runtime for alias in aliases):
+        return "runtime.env"
+    return "default" if getattr(settings, name) is not None else "not set"
+
+
+def _names_in(path: Any) -> set[str]:
+    from dotenv import dotenv_values
+
+    return {name for name, value in dotenv_values(path).items() if value} if path.exists() else set()

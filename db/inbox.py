@@ -1,0 +1,54 @@
+"""The inbox: outside events, stored once, together with the job that will look at them, in one statement."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from db.jobs import CHANNEL
+
+STORE = text(
+    """
+    WITH event AS (
+        INSERT INTO inbox_events (source, external_id, type, payload, state)
+        VALUES (:source, :external_id, :type, :payload, :state)
+        ON CONFLICT (source, external_id) DO NOTHING
+        RETURNING id
+    ), job AS (
+        INSERT INTO jobs (kind, business_key, queue, subject_id, correlation_id)
+        SELECT CAST(:kind AS text), id::text, :queue, id, id::text FROM event WHERE CAST(:kind AS text) IS NOT NULL
+        RETURNING id
+    )
+    SELECT event.id, pg_notify(:channel, '') FROM event
+    """
+)
+
+
+def store(
+    session: Session,
+    *,
+    source: str,
+    external_id: str,
+    type: str,
+    payload: bytes,
+    kind: str | None,
+    queue: str,
+) -> str | None:
+    """Store an event and its job; return the event's id, None when it was stored before.
+
+    Without a `kind` nobody will look at it: it is kept and marked ignored.
+    """
+    row = session.execute(
+        STORE,
+        {
+            "source": source,
+            "external_id": external_id,
+            "type": type,
+            "payload": payload,
+            "state": "ignored" if kind is None else "received",
+            "kind": kind,
+            "queue": queue,
+            "channel": CHANNEL,
+        },
+    ).one_or_none()
+    return None if row is None else str(row.id)

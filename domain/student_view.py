@@ -1,0 +1,220 @@
+"""What a student sees of their own partner enrolments: a page of them, and the one that a launch is asked for."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import Select, and_, select, tuple_
+from sqlalchemy.orm import Session
+
+from db.models import PartnerCertificate, PartnerCourse, PartnerEnrollment, PartnerProvider, PartnerSyncState
+
+# The statuses in which a course can be opened.
+LAUNCHABLE = frozenset({"active", "completed"})
+
+
+class InvalidCursor(ValueError):
+    """The cursor is not one that we gave out."""
+
+
+@dataclass(frozen=True)
+class ProviderView:
+    """The partner, as a student sees it."""
+
+    id: str
+    name: str
+    type: str
+    support_email: str | None
+
+
+@dataclass(frozen=True)
+class CourseView:
+    """The course, as a student sees it."""
+
+    id: str
+    name: str
+    code: str
+    hours: Decimal | None
+    level: str | None
+    credential_type: str | None
+    description: str | None
+
+
+@dataclass(frozen=True)
+class CertificateView:
+    """The partner's certificate. Addresses are http(s) or None, whatever the partner sent."""
+
+    number: str
+    url: str | None
+    verification_url: str | None
+    issued_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class EnrollmentView:
+    """One enrolment. Why it failed is for staff; the student gets a reference to name."""
+
+    id: str
+    status: str
+    progress_percentage: Decimal
+    enrolled_at: datetime | None
+    completed_at: datetime | None
+    created_at: datetime
+    program_id: str | None
+    last_synced_at: datetime | None
+    provider: ProviderView
+    course: CourseView
+    certificate: CertificateView | None
+
+    @property
+    def launchable(self) -> bool:
+        return self.status in LAUNCHABLE
+
+    @property
+    def failure_reference(self) -> str | None:
+        return failure_reference(self.id) if self.status == "failed" else None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Enrolments, newest first. `next_cursor` is None on the last page."""
+
+    items: list[EnrollmentView]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class LaunchSeat:
+    """What a launch needs to know."""
+
+    id: str
+    student_id: str
+    status: str
+    provider_type: str
+    external_enrollment_id: str | None
+
+
+def list_enrollments(session: Session, student_id: str, *, limit: int, cursor: str | None = None) -> Page:
+    """Return a page of the student's enrolments in one query; raise `InvalidCursor` for a cursor that is not ours."""
+    query = _query().where(PartnerEnrollment.student_id == student_id).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(
+            tuple_(PartnerEnrollment.created_at, PartnerEnrollment.id) < decode_cursor(cursor)
+        )
+    items = [_view(*row) for row in session.execute(query)]
+    more = len(items) > limit
+    return Page(items[:limit], encode_cursor(items[limit - 1]) if more else None)
+
+
+def find_seat(session: Session, enrollment_id: str) -> LaunchSeat | None:
+    """Return the enrolment with this id, None where there is none (or where it is not even an id)."""
+    try:
+        wanted = str(uuid.UUID(enrollment_id))
+    except ValueError:
+        return None
+    row = session.execute(
+        select(PartnerEnrollment, PartnerProvider.provider_type)
+        .join(PartnerProvider, PartnerProvider.id == PartnerEnrollment.provider_id)
+        .where(PartnerEnrollment.id == wanted)
+    ).one_or_none()
+    if row is None:
+        return None
+    seat, provider_type = row
+    return LaunchSeat(seat.id, seat.student_id, seat.status, provider_type, seat.external_enrollment_id)
+
+
+def failure_reference(enrollment_id: str) -> str:
+    """Return what a student names to staff: the first eight characters of the enrolment's id."""
+    return enrollment_id[:8]
+
+
+def encode_cursor(last: EnrollmentView) -> str:
+    """Return the opaque cursor of the page after this item."""
+    return base64.urlsafe_b64encode(f"{last.created_at.isoformat()}|{last.id}".encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> tuple[datetime, str]:
+    """Return the creation time and id that a page starts after; raise `InvalidCursor`."""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        moment, _, item = base64.b64decode(padded, b"-_", validate=True).decode().partition("|")
+        created_at, item = datetime.fromisoformat(moment), str(uuid.UUID(item))
+    except ValueError:
+        raise InvalidCursor from None
+    if created_at.tzinfo is None:
+        raise InvalidCursor
+    return created_at, item
+
+
+def _query() -> Select[
+    PartnerEnrollment, PartnerProvider, PartnerCourse, PartnerCertificate, datetime | None
+]:
+    enrollment, sync = PartnerEnrollment, PartnerSyncState
+    return (
+        select(enrollment, PartnerProvider, PartnerCourse, PartnerCertificate, sync.finished_at)
+        .join(PartnerProvider, PartnerProvider.id == enrollment.provider_id)
+        .join(PartnerCourse, PartnerCourse.id == enrollment.course_id)
+        .outerjoin(
+            PartnerCertificate,
+            # A certificate does not stand while the seat that it was earned in is not paid for.
+            and_(PartnerCertificate.enrollment_id == enrollment.id, PartnerCertificate.revoked_at.is_(None)),
+        )
+        .outerjoin(sync, sync.provider_id == enrollment.provider_id)
+        .order_by(enrollment.created_at.desc(), enrollment.id.desc())
+    )
+
+
+def _view(
+    seat: PartnerEnrollment,
+    provider: PartnerProvider,
+    course: PartnerCourse,
+    certificate: PartnerCertificate | None,
+    last_synced_at: datetime | None,
+) -> EnrollmentView:
+    return EnrollmentView(
+        id=seat.id,
+        status=seat.status,
+        progress_percentage=seat.progress_percentage,
+        enrolled_at=seat.enrolled_at,
+        completed_at=seat.completed_at,
+        created_at=seat.created_at,
+        program_id=seat.program_id,
+        last_synced_at=last_synced_at,
+        provider=ProviderView(
+            provider.id, provider.provider_name, provider.provider_type, provider.support_email
+        ),
+        course=_course(course),
+        certificate=None if certificate is None else _certificate(certificate),
+    )
+
+
+def _course(course: PartnerCourse) -> CourseView:
+    return CourseView(
+        id=course.id,
+        name=course.course_name,
+        code=course.course_code,
+        hours=course.hours,
+        level=course.level,
+        credential_type=course.credential_type,
+        description=course.description,
+    )
+
+
+def _certificate(certificate: PartnerCertificate) -> CertificateView:
+    return CertificateView(
+        number=certificate.certificate_number,
+        url=_web_address(certificate.certificate_url),
+        verification_url=_web_address(certificate.verification_url),
+        issued_at=certificate.issued_date,
+        expires_at=certificate.expiration_date,
+    )
+
+
+def _web_address(url: str | None) -> str | None:
+    # A partner's text ends up in links: `javascript:` and the like must not.
+    return url if url is not None and url.startswith(("https://", "http://")) else None

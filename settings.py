@@ -1,0 +1,268 @@
+"""The only reader of the environment: every setting, its unit, its default, and what is wrong with it.
+
+Values come from the environment first, then from ``$USHER_DATA_DIR/runtime.env``, which ``make run`` writes so that
+``usher`` in a second terminal talks to the same embedded services.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+RUNTIME_ENV_FILE = "runtime.env"
+STRIPE_API = "https://api.stripe.com"
+
+
+class ConfigurationError(Exception):
+    """One or more settings are missing or wrong. ``problems`` holds one readable line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("The configuration is not usable:\n" + "\n".join(f"  - {line}" for line in problems))
+
+
+class Settings(BaseSettings):
+    """All settings. Field names are the environment's names in lower case; secrets are `SecretStr`."""
+
+    model_config = SettingsConfigDict(extra="ignore", case_sensitive=False, env_ignore_empty=True)
+
+    # The two services that Usher stands on.
+    database_url: SecretStr = Field(description="postgresql://user:password@host:port/name")
+    broker_url: SecretStr = Field(description="redis://... (Valkey, Redis) or amqp://... (RabbitMQ)")
+
+    # Where people and programs reach it.
+    port: int = Field(8000, ge=1, le=65535)
+    flower_port: int = Field(5555, ge=1, le=65535)
+    sandbox_port: int = Field(8010, ge=1, le=65535)
+    usher_data_dir: Path = Path(".usher")
+    app_url: str = Field(
+        "http://127.0.0.1:8000", description="The address students reach; launch links start with it"
+    )
+
+    # Stripe.
+    stripe_secret_key: SecretStr | None = None
+    stripe_webhook_secret: Annotated[list[SecretStr], NoDecode] = Field(
+        description="whsec_..., several separated by commas while a secret is rotated"
+    )
+    stripe_api_base: str = STRIPE_API
+
+    # Partners.
+    sandbox_url: str | None = None
+    sandbox_api_key: SecretStr | None = None
+    hsi_api_key: SecretStr | None = None
+    hsi_api_secret: SecretStr | None = None
+    certiport_api_key: SecretStr | None = None
+    certiport_org_id: str | None = None
+    partner_connect_timeout: float = Field(3.0, gt=0, description="seconds")
+    partner_read_timeout: float = Field(10.0, gt=0, description="seconds for one whole call")
+
+    # Mail.
+    smtp_url: SecretStr = Field(
+        description="smtp://user:password@host:587 (STARTTLS when offered) or smtps://..."
+    )
+    mail_from: str = "Usher <no-reply@localhost>"
+    support_email: str | None = None
+    staff_email: str | None = None
+
+    # Sessions.
+    auth_secret: SecretStr = Field(
+        validation_alias=AliasChoices("auth_secret", "nextauth_secret"),
+        min_length=16,
+        description="at least 16 characters",
+    )
+    auth_secret_1: SecretStr | None = Field(None, min_length=16, description="at least 16 characters")
+    auth_secret_2: SecretStr | None = Field(None, min_length=16, description="at least 16 characters")
+    auth_secret_3: SecretStr | None = Field(None, min_length=16, description="at least 16 characters")
+    nextauth_secret: SecretStr | None = Field(None, min_length=16, description="at least 16 characters")
+    auth_jwks_url: str | None = Field(None, description="https://..., where the provider publishes its keys")
+    auth_issuer: str | None = Field(None, validate_default=True, description="`iss` of the tokens, exactly")
+    auth_audience: str | None = None
+    supabase_jwt_secret: SecretStr | None = Field(
+        None, min_length=16, description="without AUTH_JWKS_URL only"
+    )
+    auth_role_claim: str | None = Field(
+        None, description="the claim that may say ops or service, such as role or app_metadata.role"
+    )
+    dev_sign_in: bool = Field(False, description="signed sign-in links for development; never in production")
+
+    # What callers may do.
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="https://learn.example.com, several separated by commas"
+    )
+    rate_limit: int = Field(3000, ge=0, description="requests per minute of one caller; 0 for no limit")
+    proxy_hops: int = Field(0, ge=0, le=8, description="reverse proxies in front that set X-Forwarded-For")
+
+    # Work.
+    level_curve: str = Field(
+        "sqrt",
+        pattern=r"^(sqrt|linear|table:\d{1,4}:0(,\d{1,12})*)$",
+        description="sqrt, linear, or table:START:0,T1,T2,... with rising numbers",
+    )
+    worker_concurrency: int = Field(64, ge=1, le=1000, description="threads of one worker process")
+    api_workers: int = Field(1, ge=1, le=64, description="processes of the embedded api")
+    api_threads: int = Field(16, ge=1, le=1000, description="threads of one api process")
+    sync_interval: int = Field(3600, ge=1, description="seconds between two progress syncs of one partner")
+    job_max_attempts: int = Field(25, ge=1, description="failed attempts after which a job is given up")
+    job_max_claims: int = Field(5, ge=1, description="claims without an outcome after which a job is parked")
+    job_lease: float = Field(60.0, gt=0, description="seconds a worker owns a job before others may take it")
+    job_backoff_base: float = Field(
+        1.0, gt=0, description="seconds before the first retry; doubles each time"
+    )
+    job_backoff_cap: float = Field(3600.0, gt=0, description="seconds, the longest pause between two retries")
+    partner_concurrency: int = Field(32, ge=1, description="jobs of one partner at once, over all workers")
+    breaker_threshold: int = Field(
+        10, ge=1, description="failures in a row after which a partner is left alone"
+    )
+    breaker_base: float = Field(
+        5.0, gt=0, description="seconds it is left alone the first time; doubles each time"
+    )
+    breaker_cap: float = Field(
+        300.0, gt=0, description="seconds, the longest it is left alone before a probe"
+    )
+    inbox_days: int = Field(
+        180, ge=31, description="days for which outside events that were dealt with are kept"
+    )
+    jobs_days: int = Field(90, ge=7, description="days for which jobs that are done are kept")
+    failures_days: int = Field(365, ge=31, description="days for which failures that were got over are kept")
+    partner_calls_days: int = Field(30, ge=1, description="days for which the audit of partner calls is kept")
+    relay_window: int = Field(500, ge=1, description="doorbells of one queue that may be under way at once")
+    relay_ring_timeout: float = Field(
+        15.0, gt=0, description="seconds after which an unanswered doorbell rings again"
+    )
+    relay_poll: float = Field(1.0, gt=0, description="seconds between two looks when nothing was notified")
+
+    crash_at: str | None = Field(
+        None, description="the crash point at which this process dies; for tests only"
+    )
+
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("stripe_webhook_secret", "cors_origins", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("stripe_webhook_secret")
+    @classmethod
+    def _need_one(cls, value: list[SecretStr]) -> list[SecretStr]:
+        if not value:
+            raise ValueError("needs at least one secret")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if origin != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https"):
+                raise ValueError("each must be scheme://host[:port] and nothing more; * is not taken")
+        return [origin.lower() for origin in value]
+
+    @field_validator("auth_issuer")
+    @classmethod
+    def _check_issuer(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("auth_jwks_url") is not None:
+            raise ValueError(
+                "not set, and AUTH_JWKS_URL needs it: keys alone do not say whose tokens are ours"
+            )
+        return value
+
+    @field_validator("supabase_jwt_secret")
+    @classmethod
+    def _check_supabase_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and info.data.get("auth_jwks_url") is not None:
+            raise ValueError("never together with AUTH_JWKS_URL (algorithm confusion): unset one of the two")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: SecretStr) -> SecretStr:
+        _require_scheme(value.get_secret_value(), {"postgresql", "postgres", "postgresql+psycopg2"})
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker_url(cls, value: SecretStr) -> SecretStr:
+        _require_scheme(value.get_secret_value(), {"redis", "rediss", "amqp", "amqps", "pyamqp"})
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _check_smtp_url(cls, value: SecretStr) -> SecretStr:
+        _require_scheme(value.get_secret_value(), {"smtp", "smtps"})
+        return value
+
+    @field_validator("auth_jwks_url")
+    @classmethod
+    def _check_jwks_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            _require_scheme(value, {"http", "https"})
+        return value
+
+    @field_validator("app_url", "sandbox_url", "stripe_api_base")
+    @classmethod
+    def _check_http_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            _require_scheme(value, {"http", "https"})
+            return value.rstrip("/")
+        return value
+
+    def sqlalchemy_url(self) -> str:
+        """Return the database address in the form SQLAlchemy wants (`postgresql+psycopg2://`)."""
+        rest = self.database_url.get_secret_value().split("://", 1)[1]
+        return f"postgresql+psycopg2://{rest}"
+
+    def session_secrets(self) -> list[str]:
+        """Return what may have sealed a session cookie, the newest first, as Auth.js orders them."""
+        given = [
+            self.auth_secret_3,
+            self.auth_secret_2,
+            self.auth_secret_1,
+            self.auth_secret,
+            self.nextauth_secret,
+        ]
+        return list(dict.fromkeys(secret.get_secret_value() for secret in given if secret is not None))
+
+
+def _require_scheme(url: str, schemes: set[str]) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not (parts.netloc or parts.path):
+        raise ValueError(f"must start with {' or '.join(sorted(f'{s}://' for s in schemes))} and name a host")
+
+
+def data_dir() -> Path:
+    """Return the data directory, which is known before anything else is."""
+    return Path(os.environ.get("USHER_DATA_DIR") or ".usher").absolute()
+
+
+def load_settings() -> Settings:
+    """Read and check everything; raise `ConfigurationError` naming each missing or wrong variable at once."""
+    try:
+        return Settings(_env_file=data_dir() / RUNTIME_ENV_FILE)
+    except ValidationError as error:
+        raise ConfigurationError([_explain(item) for item in error.errors()]) from None
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the process's settings, read once."""
+    return load_settings()
+
+
+def _explain(item: Any) -> str:
+    name = str(item["loc"][0]).upper() if item["loc"] else "?"
+    field = Settings.model_fields.get(name.lower())
+    wanted = f" ({field.description})" if field is not None and field.description else ""
+    if item["type"] == "missing":
+        return f"{name} is not set{wanted}"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{name} is wrong: {message}{wanted}"

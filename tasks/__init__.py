@@ -1,0 +1,1 @@
+"""What is done: each task parses and delegates; reads, calls, writes."""

@@ -1,0 +1,171 @@
+"""The walk of one enrolment to what it should be, checkpoint by checkpoint: active, locked, or given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import structlog
+from sqlalchemy.orm import Session
+
+from db.jobs import Claim
+from domain import enrollments
+from domain.enrollments import Enrollment
+from partners.base import Capability, Partner, Redirect, Student
+from partners.registry import get_partner, provider_types
+from settings import get_settings
+from workers.job import Failure, JobRun, StepResult, job
+from workers.verdict import GiveUp
+
+log = structlog.get_logger("tasks.enrollment")
+
+Save = Callable[[Session, StepResult], None]
+
+
+def record_failure(session: Session, held: Claim, failure: Failure) -> None:
+    """Write the failed attempt down; after the last one the enrolment waits for a person."""
+    enrollments.fail(
+        session,
+        enrollments.load(session, held.subject_id),
+        step=failure.step,
+        code=failure.code,
+        message=failure.message,
+        retry_count=failure.retry_count,
+        final=failure.final,
+        job_id=held.id,
+    )
+
+
+@job("enrollment.walk", on_failure=record_failure)
+def walk(run: JobRun) -> None:
+    """Bring one enrolment to what it should be, starting at the first step that is missing.
+
+    Pending: account, seat, launch check, active. Suspended: locked at the partner. Revoked: given back.
+    """
+    enrollment = run.read(lambda session: enrollments.load(session, run.subject_id))
+    if enrollment.status == "pending":
+        obstacle = enrollments.find_obstacle(enrollment, provider_types())
+        if obstacle is not None:
+            raise GiveUp(obstacle[1])
+        take(run, enrollment, get_partner(enrollment.provider_type))
+    elif enrollment.status in ("suspended", "revoked") and run.has_begun:
+        close = lock_seat if enrollment.status == "suspended" else give_back
+        close(run, enrollment, get_partner(enrollment.provider_type))
+
+
+def take(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
+    """Do the steps that this partner has, then activate."""
+
+    def step(name: str, call: Callable[[], StepResult], save: Save | None = None) -> StepResult:
+        return run.step(
+            enrollment.step(name),
+            call,
+            save,
+            wanted=lambda session: enrollments.is_wanted(session, enrollment),
+        )
+
+    account_id = seat_id = ""
+    if Capability.ACCOUNTS in partner.capabilities:
+        account = step(
+            "account",
+            lambda: take_account(partner, enrollment),
+            lambda session, result: enrollments.record_account(session, enrollment, result["id"]),
+        )
+        account_id = account["id"]
+    if Capability.ENROLL in partner.capabilities:
+        seat = step(
+            "seat",
+            lambda: take_seat(partner, enrollment, account_id),
+            lambda session, result: enrollments.record_seat(session, enrollment, result["id"]),
+        )
+        seat_id = seat["id"]
+    if enrollment.generation > 1 and Capability.SUSPEND in partner.capabilities:
+        step("unlock", lambda: set_lock(partner, seat_id, locked=False))
+    if Capability.SSO in partner.capabilities:
+        step("launch_check", lambda: check_launch(partner, enrollment, seat_id))
+    run.finally_write(lambda session: enrollments.activate(session, enrollment))
+    log.info(
+        "[autoEnrollPartnerCourse] enrolled", enrollment_id=enrollment.id, partner=enrollment.provider_type
+    )
+
+
+def lock_seat(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
+    """Lock a suspended seat at a partner that can; elsewhere our own launch is closed, and that is all there is."""
+    if Capability.SUSPEND not in partner.capabilities:
+        return
+
+    def lock() -> StepResult:
+        seat_id = find_seat(partner, enrollment)
+        return {"id": None} if seat_id is None else set_lock(partner, seat_id, locked=True)
+
+    run.step(enrollment.step("lock"), lock)
+    log.info("[autoEnrollPartnerCourse] suspended", enrollment_id=enrollment.id)
+
+
+def give_back(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
+    """Give a revoked seat back to the partner, also one whose id we never learned."""
+
+    def release() -> StepResult:
+        seat_id = find_seat(partner, enrollment)
+        if seat_id is None:
+            return {"id": None}
+        if Capability.UNENROLL in partner.capabilities:
+            partner.unenroll(seat_id)
+        elif Capability.SUSPEND in partner.capabilities:
+            partner.suspend(seat_id, suspended=True)
+        else:
+            raise GiveUp(f"partner {enrollment.provider_name} cannot take a seat back by itself: ask them to")
+        return {"id": seat_id}
+
+    run.step(
+        enrollment.step("release"),
+        release,
+        lambda session, result: enrollments.record_release(session, enrollment),
+    )
+    log.info("[autoEnrollPartnerCourse] released", enrollment_id=enrollment.id)
+
+
+def set_lock(partner: Partner, seat_id: str, *, locked: bool) -> StepResult:
+    """Lock a seat or open it."""
+    partner.suspend(seat_id, suspended=locked)
+    return {"id": seat_id}
+
+
+def find_seat(partner: Partner, enrollment: Enrollment) -> str | None:
+    """Return the partner's id of the seat: the one we stored, else the one that is found by our reference."""
+    if enrollment.external_enrollment_id is not None:
+        return enrollment.external_enrollment_id
+    student = Student(enrollment.account_reference, enrollment.email, enrollment.name or enrollment.email)
+    account = partner.find_account(student)
+    seat = None if account is None else partner.find_enrollment(account.id, enrollment.course_code)
+    return None if seat is None else seat.id
+
+
+def take_account(partner: Partner, enrollment: Enrollment) -> StepResult:
+    """Find the student's account at the partner, or make it."""
+    student = Student(enrollment.account_reference, enrollment.email, enrollment.name or enrollment.email)
+    account = partner.find_account(student)
+    if account is not None:
+        return {"id": account.id, "adopted": True}
+    account = partner.create_account(student, key=f"usher:{enrollment.student_id}:account")
+    return {"id": account.id, "adopted": account.adopted}
+
+
+def take_seat(partner: Partner, enrollment: Enrollment, account_id: str) -> StepResult:
+    """Find the account's seat in the course, or take one."""
+    seat = partner.find_enrollment(account_id, enrollment.course_code)
+    if seat is not None:
+        return {"id": seat.id, "adopted": True}
+    seat = partner.enroll_in_course(
+        account_id, enrollment.course_code, reference=enrollment.seat_reference, key=enrollment.key("seat")
+    )
+    return {"id": seat.id, "adopted": seat.adopted}
+
+
+def check_launch(partner: Partner, enrollment: Enrollment, seat_id: str) -> StepResult:
+    """Mint a launch to see that one click will work, and throw it away: launch URLs are never stored."""
+    return_url = f"{get_settings().app_url}/dashboard"
+    launch = partner.launch(seat_id, return_url=return_url, key=enrollment.key("launch_check"))
+    if isinstance(launch, Redirect):
+        return {"launch": "redirect", "host": urlsplit(launch.url).hostname}
+    return {"launch": "form_post", "host": urlsplit(launch.action).hostname}

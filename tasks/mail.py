@@ -1,0 +1,104 @@
+"""Mails, each once for its key. The Message-ID is made from the key, so a mail that had to be sent again is the same mail."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from email.message import EmailMessage
+from email.utils import parseaddr
+from html import escape
+from urllib.parse import unquote, urlsplit
+
+import structlog
+
+from domain import alerts, mails
+from settings import Settings, get_settings
+from workers.job import JobRun, StepResult, job
+from workers.verdict import GiveUp, Later
+
+log = structlog.get_logger("tasks.mail")
+
+# Seconds for connecting and for each answer of the mail server.
+SMTP_TIMEOUT = 10.0
+# The port of message submission (RFC 6409), where the address names none.
+SUBMISSION_PORT = 587
+
+
+@job("mail.send")
+def send(run: JobRun) -> None:
+    """Compose and send the mail that the job's key names."""
+    settings = get_settings()
+    mail = run.read(
+        lambda session: mails.compose(
+            session,
+            run.held.business_key,
+            run.subject_id,
+            app_url=settings.app_url,
+            support_email=settings.support_email,
+        )
+    )
+    run.step("send", lambda: deliver(make_message(mail, run.held.id, settings), settings))
+    log.info("mail sent", template=run.held.business_key.partition(":")[0])
+
+
+@job("mail.staff")
+def send_to_staff(run: JobRun) -> None:
+    """Tell staff what needs somebody; without STAFF_EMAIL the log and the console have to do."""
+    settings = get_settings()
+    if settings.staff_email is None:
+        return
+    subject, body = run.read(lambda session: alerts.compose(session, run.held.business_key))
+    mail = mails.Mail(settings.staff_email, f"[Usher] {subject}", body, f"<pre>{escape(body)}</pre>")
+    run.step("send", lambda: deliver(make_message(mail, run.held.id, settings), settings))
+
+
+def make_message(mail: mails.Mail, job_id: str, settings: Settings) -> EmailMessage:
+    """Return the message with text and HTML."""
+    message = EmailMessage()
+    domain = parseaddr(settings.mail_from)[1].rpartition("@")[2] or "localhost"
+    message["From"] = settings.mail_from
+    message["To"] = mail.to
+    message["Subject"] = mail.subject
+    message["Message-ID"] = f"<usher-{job_id}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(mail.text)
+    message.add_alternative(mail.html, subtype="html")
+    return message
+
+
+def deliver(message: EmailMessage, settings: Settings) -> StepResult:
+    """Hand a message to the mail server. Raises `Later` when it may work later, `GiveUp` when it never will."""
+    try:
+        with connect(settings.smtp_url.get_secret_value()) as server:
+            server.send_message(message)
+    except smtplib.SMTPRecipientsRefused as error:
+        code = min(code for code, _ in error.recipients.values())
+        raise (GiveUp if code >= 500 else Later)(f"the mail server refused the recipient ({code})") from None
+    except smtplib.SMTPAuthenticationError as error:
+        raise Later(f"the mail server refused our credentials ({error.smtp_code})", after=60.0) from None
+    except smtplib.SMTPResponseException as error:
+        raise (GiveUp if error.smtp_code in (552, 554) else Later)(
+            f"the mail server answered {error.smtp_code}"
+        ) from None
+    except (OSError, smtplib.SMTPException) as error:
+        raise Later(f"the mail server cannot be reached ({type(error).__name__})") from None
+    return {}
+
+
+def connect(url: str) -> smtplib.SMTP:
+    """Open a session with the mail server: TLS from the start for smtps, STARTTLS where it is offered."""
+    parts = urlsplit(url)
+    host = parts.hostname or "localhost"
+    context = ssl.create_default_context()
+    server: smtplib.SMTP
+    if parts.scheme == "smtps":
+        server = smtplib.SMTP_SSL(host, parts.port or 465, timeout=SMTP_TIMEOUT, context=context)
+    else:
+        server = smtplib.SMTP(host, parts.port or SUBMISSION_PORT, timeout=SMTP_TIMEOUT)
+        server.ehlo()
+        if server.has_extn("starttls"):
+            server.starttls(context=context)
+            server.ehlo()
+    if parts.username:
+        server.login(unquote(parts.username), unquote(parts.password or ""))
+    return server

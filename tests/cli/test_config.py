@@ -1,0 +1,59 @@
+"""`usher config show`: everything, and no secret."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+
+from settings import Settings
+from tests.cli.conftest import Usher
+
+CANARY = "canary-0123456789"
+URLS = {
+    "DATABASE_URL": f"postgresql://{CANARY}:{CANARY}@db.example.com:5432/usher?password={CANARY}",
+    "BROKER_URL": f"redis://:{CANARY}@broker.example.com:6379/0",
+    "SMTP_URL": f"smtp://{CANARY}:{CANARY}@mail.example.com:587",
+    "SANDBOX_URL": f"http://user:{CANARY}@sandbox.example.com",
+}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_secrets_are_masked_and_places_are_not(
+    usher: Usher, usher_env: dict[str, str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    secret = [
+        name for name, field in Settings.model_fields.items() if SecretStr.__name__ in str(field.annotation)
+    ]
+    assert len(secret) >= 10
+    for name in secret:
+        monkeypatch.setenv(name.upper(), CANARY)
+    for name, value in URLS.items():
+        monkeypatch.setenv(name, value)
+    answer = usher("config", "show", *arguments)
+    assert answer.code == 0
+    assert CANARY not in answer.out + answer.err
+    assert "db.example.com:5432/usher" in answer.out
+
+
+def test_each_setting_says_where_it_comes_from(
+    usher: Usher,
+    usher_env: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    directory = tmp_path_factory.mktemp("data")
+    (directory / "runtime.env").write_text("SUPPORT_EMAIL='help@example.com'\nPORT='9000'\n")
+    monkeypatch.setenv("USHER_DATA_DIR", str(directory))
+    monkeypatch.setenv("PORT", "9001")
+    monkeypatch.delenv("AUTH_SECRET")
+    monkeypatch.setenv("NEXTAUTH_SECRET", CANARY)
+    rows = {row["name"]: row for row in usher("config", "show", "--json").json()}
+    assert rows.keys() == {name.upper() for name in Settings.model_fields}
+    assert (rows["PORT"]["value"], rows["PORT"]["source"]) == (9001, "environment")
+    assert (rows["SUPPORT_EMAIL"]["value"], rows["SUPPORT_EMAIL"]["source"]) == (
+        "help@example.com",
+        "runtime.env",
+    )
+    assert rows["AUTH_SECRET"]["source"] == "environment"
+    assert rows["API_THREADS"]["source"] == "default"
+    assert rows["AUTH_ISSUER"]["source"] == "not set"

@@ -1,0 +1,101 @@
+"""The Celery app: its queues, limits and broker behaviour. Tasks are doorbells, so nothing here keeps work safe.
+
+Each setting that departs from Celery's default answers a failure that was seen: see `docs/decisions/0002`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Exchange, Queue
+
+from beat_schedule import BEAT_SCHEDULE
+from settings import ConfigurationError, Settings, get_settings
+from workers import queues
+from workers.telemetry import configure_logging
+
+TASK_MODULES = (
+    "tasks.payments",
+    "tasks.enrollment",
+    "tasks.progress",
+    "tasks.mail",
+    "tasks.housekeeping",
+    "tasks.partner_watch",
+    "tasks.replays",
+    "tasks.reconcile",
+    "tasks.xp",
+)
+EXCHANGE = Exchange("usher", type="direct")
+# Seconds. A broker that does not answer must not hold the relay.
+BROKER_TIMEOUT = 2.0
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return the configured app; the task modules are imported when a worker or the relay needs them."""
+    app = Celery("usher", broker=settings.broker_url.get_secret_value(), include=list(TASK_MODULES))
+    app.conf.update(
+        task_queues=[Queue(name, EXCHANGE, routing_key=name) for name in queues.all_queues()],
+        task_default_queue=queues.CONTROL,
+        task_default_exchange=EXCHANGE.name,
+        task_default_routing_key=queues.CONTROL,
+        task_create_missing_queues=False,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        # The row is the message: a doorbell that is lost rings again, one that is heard twice finds nothing to do.
+        task_acks_late=False,
+        task_publish_retry=False,
+        task_serializer="json",
+        accept_content=["json"],
+        timezone="UTC",
+        enable_utc=True,
+        worker_pool="threads",
+        worker_concurrency=settings.worker_concurrency,
+        worker_prefetch_multiplier=1,
+        worker_disable_rate_limits=True,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=BROKER_TIMEOUT,
+        # Flower asks several things at once and holds two connections for each: with fewer it waits for itself for ever.
+        broker_pool_limit=20,
+        broker_transport_options=_transport_options(settings),
+        beat_schedule=BEAT_SCHEDULE,
+        beat_max_loop_interval=5,
+    )
+    return app
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    if not settings.broker_url.get_secret_value().startswith("redis"):
+        return {"confirm_publish": True}
+    return {
+        "global_keyprefix": "usher:",
+        "visibility_timeout": 60,
+        "queue_order_strategy": "priority",
+        "priority_steps": [0],
+        "socket_timeout": BROKER_TIMEOUT,
+        "socket_connect_timeout": BROKER_TIMEOUT,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    }
+
+
+def _load() -> Celery:
+    try:
+        return make_app(get_settings())
+    except ConfigurationError as error:
+        raise SystemExit(str(error)) from None
+
+
+app = _load()
+app.set_default()
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _configure_logging(**_: Any) -> None:
+    configure_logging("celery")

@@ -1,0 +1,234 @@
+"""The relay: rings for every job that is due, whether it is new, retried, or left by a worker that died.
+
+It is the only one that publishes. Several may run: each skips the rows that another holds. It listens for
+`NOTIFY`, and polls as well, since a notification can be missed and a pooler may not pass it on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg2
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from db import jobs
+from db.session import transaction
+from domain import partner_health
+from domain.partner_health import Health
+from settings import Settings, get_settings
+
+log = structlog.get_logger("workers.relay")
+
+# Seconds to wait after the broker or the database failed, doubling up to the last.
+TROUBLE_PAUSES = (0.5, 1.0, 2.0, 5.0)
+# Seconds between two looks while a queue has no room.
+FULL_PAUSE = 0.03
+# Of a partner's concurrency, what its progress syncs may take.
+SYNC_SHARE = 2
+# Seconds between two signs of life, and the name under which they are kept.
+HEARTBEAT = 20.0
+HEARTBEAT_NAME = "relay"
+# Rows stamped in one transaction.
+BATCH = 500
+
+
+class Listener:
+    """Waits for `NOTIFY`; where listening is not possible, for the time-out alone."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: Any = None
+
+    def wait(self, seconds: float) -> None:
+        """Return when something was notified, or after `seconds`."""
+        if self._connection is None and not self._connect():
+            time.sleep(seconds)
+            return
+        try:
+            select.select([self._connection], [], [], seconds)
+            self._connection.poll()
+            self._connection.notifies.clear()
+        except (psycopg2.Error, OSError, ValueError):
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            with contextlib.suppress(psycopg2.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> bool:
+        try:
+            self._connection = psycopg2.connect(
+                self._dsn, connect_timeout=2, application_name="usher-relay-listen"
+            )
+            self._connection.autocommit = True
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {jobs.CHANNEL}")
+        except psycopg2.Error:
+            self.close()
+            return False
+        return True
+
+
+class Bell:
+    """Publishes doorbells on a connection of its own, which is thrown away after any trouble."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._connection: Any = None
+        self._producer: Any = None
+
+    def ring(self, doorbells: Sequence[jobs.Doorbell]) -> list[jobs.Doorbell]:
+        """Publish them; return those that could not be."""
+        for position, bell in enumerate(doorbells):
+            try:
+                self._publish(bell)
+            except Exception as error:  # noqa: BLE001 - brokers fail in many classes; the rows keep everything
+                log.warning(
+                    "broker does not take doorbells",
+                    error=type(error).__name__,
+                    left=len(doorbells) - position,
+                )
+                self.close()
+                return list(doorbells[position:])
+        return []
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._connection is not None:
+            with contextlib.suppress(Exception):
+                self._connection.close()
+        self._connection = self._producer = None
+
+    def _publish(self, bell: jobs.Doorbell) -> None:
+        if self._producer is None:
+            self._connection = self._app.connection_for_write()
+            self._connection.ensure_connection(max_retries=1, timeout=2, interval_start=0.1)
+            self._producer = self._app.amqp.Producer(self._connection)
+        self._app.send_task(
+            f"tasks.{bell.kind}", args=(bell.id,), queue=bell.queue, producer=self._producer, retry=False
+        )
+
+
+class Relay:
+    """One relay process."""
+
+    def __init__(self, app: Any, settings: Settings, queues: Sequence[str]) -> None:
+        self._settings = settings
+        self._queues = list(queues)
+        self._bell = Bell(app)
+        self._listener = Listener(settings.database_url.get_secret_value())
+        self._stopping = threading.Event()
+        self._troubles = 0
+        self._is_full = False
+        self._noted_at = -HEARTBEAT
+
+    def run(self) -> None:
+        """Ring until told to stop."""
+        log.info("relay started", queues=len(self._queues))
+        while not self._stopping.is_set():
+            try:
+                self._note_alive()
+                rang = self.turn()
+                if self._is_full:
+                    # Room comes back without a notification, and a pause lets some of it gather.
+                    self._stopping.wait(FULL_PAUSE)
+                elif not rang:
+                    self._listener.wait(self._time_to_wait())
+            except (DBAPIError, PoolTimeout) as error:
+                log.warning("database does not answer", error=type(error).__name__)
+                self._rest()
+        self._listener.close()
+        self._bell.close()
+        log.info("relay stopped")
+
+    def stop(self) -> None:
+        """Have `run` return after its current turn."""
+        self._stopping.set()
+
+    def turn(self) -> int:
+        """Ring for what is due now; return how many doorbells were published."""
+        settings = self._settings
+        with transaction() as session:
+            ringing = jobs.ring_due(
+                session,
+                windows(self._queues, partner_health.health_of_all(session), settings),
+                ring_timeout=settings.relay_ring_timeout,
+                limit=BATCH,
+            )
+        due, self._is_full = ringing.doorbells, ringing.is_full
+        if not due:
+            return 0
+        silent = self._bell.ring(due)
+        if silent:
+            with transaction() as session:
+                jobs.unring(session, [bell.id for bell in silent])
+            self._rest()
+        else:
+            self._troubles = 0
+        return len(due) - len(silent)
+
+    def _note_alive(self) -> None:
+        """Write down now and then that a relay is at work, for health checks."""
+        if time.monotonic() - self._noted_at < HEARTBEAT:
+            return
+        with transaction() as session:
+            jobs.claim_slot(session, HEARTBEAT_NAME, HEARTBEAT)
+        self._noted_at = time.monotonic()
+
+    def _time_to_wait(self) -> float:
+        with transaction() as session:
+            next_due = jobs.seconds_to_next_due(session, self._queues)
+        poll = self._settings.relay_poll
+        return poll if next_due is None else min(poll, max(0.01, next_due))
+
+    def _rest(self) -> None:
+        self._stopping.wait(TROUBLE_PAUSES[min(self._troubles, len(TROUBLE_PAUSES) - 1)])
+        self._troubles += 1
+
+
+def windows(queues: Sequence[str], known: Mapping[str, Health], settings: Settings) -> dict[str, int]:
+    """Return how many jobs of each queue may be under way at once.
+
+    A partner's enrolments share its concurrency with its syncs, a paused partner or one with an open circuit gets
+    nothing, and one whose circuit was open gets a single probe.
+    """
+    found = {}
+    for queue in queues:
+        kind, _, partner = queue.partition(".")
+        health = known.get(partner)
+        room = settings.relay_window
+        if partner:
+            limit = (health.concurrency if health else None) or settings.partner_concurrency
+            room = min(SYNC_SHARE, limit) if kind == "sync" else max(1, limit - SYNC_SHARE)
+        if health is not None and (health.blocked or health.probing):
+            room = 0 if health.blocked or kind == "sync" else 1
+        found[queue] = room
+    return found
+
+
+def main() -> None:
+    """Run a relay until SIGTERM or SIGINT."""
+    from workers.app import app
+    from workers.queues import all_queues
+    from workers.telemetry import configure_logging
+
+    configure_logging("relay")
+    relay = Relay(app, get_settings(), all_queues())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: relay.stop())
+    relay.run()
+
+
+if __name__ == "__main__":
+    main()
