@@ -23,7 +23,7 @@ run: $(STAMP) ## Start everything, drive a demo purchase, stay up (ONCE=1: stop 
 	@exec $(BIN)/usher run $(if $(filter-out 0,$(ONCE)),--once) $(ARGS)
 
 test: $(STAMP) ## Run the tests (ARGS='-k name' for some)
-	@exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(STAMP) ## Run the fault harness in full, with hundreds of payments in each scenario
 	@exec $(BIN)/python -m pytest tests/faults --full $(ARGS)

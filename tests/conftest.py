@@ -27,6 +27,7 @@ AUTH_SECRET = "test-auth-secret-0123456789abcdef"
 SANDBOX_KEY = "sandbox-key-for-tests"
 TEMPLATE = "usher_template"
 WITHOUT_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+ROOM = 8 * 2**30  # bytes: several workers, each with a write-ahead log of up to 1 GiB
 
 
 class Database(NamedTuple):
@@ -36,12 +37,25 @@ class Database(NamedTuple):
     engine: Engine
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of real processes begin first: they wait more than they work, and the quick ones fill the gaps."""
+    slow = ("run", "faults", "e2e")
+    items.sort(key=lambda item: slow.index(part) if (part := item.path.parent.name) in slow else len(slow))
+
+
 @pytest.fixture(scope="session")
 def services_directory() -> Iterator[Path]:
     """A folder outside pytest's own, which every start of pytest closes to other users, PostgreSQL's among them."""
-    directory = Path(tempfile.mkdtemp(prefix="usher-tests-"))
+    directory = Path(tempfile.mkdtemp(prefix="usher-tests-", dir=_memory()))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """A file system in memory, where making a database takes a tenth of the time, if it has room for the run."""
+    memory = Path("/dev/shm")
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
+    return memory if roomy else None
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +130,7 @@ def usher_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
 
 def _database(postgres: Service, template: str) -> Iterator[Database]:
     name = f"test_{uuid.uuid4().hex}"
-    _admin(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    _admin(postgres.url, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
     url = _with_name(postgres.url, name)
     engine = make_engine(_sqlalchemy(url))
     yield Database(url, engine)

@@ -33,6 +33,10 @@ def redact_values(logger: Any, name: str, event: EventDict) -> EventDict:
     return event
 
 
+# One list, changed in place: a logger that was used before keeps it, and so follows a second configuration.
+PROCESSORS: list[Processor] = []
+
+
 def configure_logging(process: str, *, format: str | None = None, level: str | None = None) -> None:
     """Send this process's structlog and stdlib records to standard error in one form. May be called twice."""
     if format is None or level is None:
@@ -52,13 +56,14 @@ def configure_logging(process: str, *, format: str | None = None, level: str | N
         if format == "json"
         else structlog.dev.ConsoleRenderer(colors=False)
     )
+    PROCESSORS[:] = [
+        structlog.stdlib.filter_by_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        *shared,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

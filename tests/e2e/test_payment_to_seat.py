@@ -59,6 +59,7 @@ def test_the_timeline_shows_each_step_with_times_and_one_correlation_id(stack: S
     assert stack.post_event(checkout_event(order(student, provider, course))).status_code == 200
     stack.wait_for_statuses({"active": 1})
     wait_until(lambda: len(stack.mails()) == 1, 10)
+    wait_until(lambda: rows("SELECT DISTINCT state FROM jobs") == [("done",)], 10)
     steps = rows(
         "SELECT j.kind, s.step, s.state, s.attempt, s.finished_at >= s.started_at, s.duration_ms >= 0"
         " FROM job_steps s JOIN jobs j ON j.id = s.job_id ORDER BY s.started_at"

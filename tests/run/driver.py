@@ -62,7 +62,7 @@ class Run:
             assert time.monotonic() < deadline, f"{text!r} was not seen:\n{self.text}"
             assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.text}"
             self.note_processes()
-            time.sleep(0.02)
+            time.sleep(0.1)
         self.note_processes()
 
     def note_processes(self) -> None:
@@ -89,7 +89,7 @@ class Run:
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"it does not end:\n{self.text}"
             self.note_processes()
-            time.sleep(0.02)
+            time.sleep(0.1)
         return self.process.returncode
 
     def left_behind(self) -> list[str]:
