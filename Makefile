@@ -26,7 +26,7 @@ test: $(STAMP) ## Run the tests (ARGS='-k name' for some)
 	@exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(STAMP) ## Run the fault harness in full, with hundreds of payments in each scenario
-	@exec $(BIN)/python -m pytest tests/faults --full $(ARGS)
+	@exec $(BIN)/python -m pytest tests/faults tests/e2e/test_bulk_replay.py tests/xp/test_storm.py --full $(ARGS)
 
 check: $(STAMP) ## Format, lint, types, import rules
 	$(BIN)/ruff format --check .

@@ -17,7 +17,13 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "probe-partners": {"task": "tasks.partner_watch.probe", "schedule": 300.0},
     # Looks whether the comparison with Stripe (each hour, where STRIPE_SECRET_KEY is set) or with a partner (each day) is due.
     "reconcile": {"task": "tasks.reconcile.schedule", "schedule": 300.0},
+    # Attempts at quizzes whose time is over.
+    "expire-quizzes": {"task": "tasks.quizzes.expire", "schedule": 15.0},
     # Every total against its ledger.
     "verify-xp": {"task": "tasks.xp.verify", "schedule": 86_400.0},
+    # Uploads that were never handed in.
+    "sweep-files": {"task": "tasks.files.sweep", "schedule": 3600.0},
+    # Looks for which zones a date has ended: runs that nothing covers break then.
+    "streaks": {"task": "tasks.gamification.nightly", "schedule": 900.0},
     "trim": {"task": "tasks.housekeeping.trim", "schedule": 3600.0},
 }

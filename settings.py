@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 RUNTIME_ENV_FILE = "runtime.env"
@@ -91,6 +99,23 @@ class Settings(BaseSettings):
     )
     dev_sign_in: bool = Field(False, description="signed sign-in links for development; never in production")
 
+    # Files that students hand in, and certificates.
+    files_url: str | None = Field(
+        None,
+        description="file:///..., s3://bucket/folder, gs://... or az://...; USHER_DATA_DIR/files when unset",
+    )
+    upload_max_bytes: int = Field(10_000_000, ge=1, le=100_000_000, description="bytes of one uploaded file")
+    certificate_issuer: str = Field("Usher", description="the name under which certificates are issued")
+    certificate_font: FilePath | None = Field(
+        None, description="a TrueType font, where names need letters that the built-in one lacks"
+    )
+    badge_signing_keys: SecretStr | None = Field(
+        None, description="RSA keys in PEM, the first signs; several while a key is rotated"
+    )
+    verify_rate_limit: int = Field(
+        60, ge=0, description="certificates per minute that one address may check; 0 for no limit"
+    )
+
     # What callers may do.
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list, description="https://learn.example.com, several separated by commas"
@@ -104,9 +129,15 @@ class Settings(BaseSettings):
         pattern=r"^(sqrt|linear|table:\d{1,4}:0(,\d{1,12})*)$",
         description="sqrt, linear, or table:START:0,T1,T2,... with rising numbers",
     )
+    streak_xp: int = Field(0, ge=0, le=1_000_000, description="XP for each active day; 0 for none")
     worker_concurrency: int = Field(64, ge=1, le=1000, description="threads of one worker process")
     api_workers: int = Field(1, ge=1, le=64, description="processes of the embedded api")
     api_threads: int = Field(16, ge=1, le=1000, description="threads of one api process")
+    live_streams: int = Field(
+        6, ge=0, le=1000, description="event streams that one api process holds, each on a thread of its own"
+    )
+    live_poll: float = Field(2.0, gt=0, le=60, description="seconds between two looks for what to stream")
+    live_seconds: float = Field(300.0, gt=0, le=3600, description="seconds after which a stream ends")
     sync_interval: int = Field(3600, ge=1, description="seconds between two progress syncs of one partner")
     job_max_attempts: int = Field(25, ge=1, description="failed attempts after which a job is given up")
     job_max_claims: int = Field(5, ge=1, description="claims without an outcome after which a job is parked")
@@ -116,6 +147,7 @@ class Settings(BaseSettings):
     )
     job_backoff_cap: float = Field(3600.0, gt=0, description="seconds, the longest pause between two retries")
     partner_concurrency: int = Field(32, ge=1, description="jobs of one partner at once, over all workers")
+    mail_concurrency: int = Field(16, ge=1, description="mails handed to the mail server at once")
     breaker_threshold: int = Field(
         10, ge=1, description="failures in a row after which a partner is left alone"
     )
@@ -208,6 +240,23 @@ class Settings(BaseSettings):
             _require_scheme(value, {"http", "https"})
         return value
 
+    @field_validator("files_url")
+    @classmethod
+    def _check_files_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            _require_scheme(value, {"file", "s3", "gs", "az"})
+            return value.rstrip("/")
+        return value
+
+    @field_validator("badge_signing_keys")
+    @classmethod
+    def _check_badge_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            from domain.badge_keys import open_ring
+
+            open_ring(value.get_secret_value())
+        return value
+
     @field_validator("app_url", "sandbox_url", "stripe_api_base")
     @classmethod
     def _check_http_url(cls, value: str | None) -> str | None:
@@ -215,6 +264,10 @@ class Settings(BaseSettings):
             _require_scheme(value, {"http", "https"})
             return value.rstrip("/")
         return value
+
+    def file_store(self) -> str:
+        """Return the address of the file store."""
+        return self.files_url or f"file://{self.usher_data_dir.absolute()}/files"
 
     def sqlalchemy_url(self) -> str:
         """Return the database address in the form SQLAlchemy wants (`postgresql+psycopg2://`)."""

@@ -102,6 +102,14 @@ def current_user_id() -> str:
     return user_id
 
 
+def is_still(identity: Identity) -> bool:
+    """Say whether this request would still be let in as the same person; for answers that take minutes."""
+    try:
+        return _identify() == identity
+    except Problem:
+        return False
+
+
 @blueprint.get("/dev/sign-in")
 @public
 def dev_sign_in() -> Response:

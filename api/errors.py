@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -18,6 +19,7 @@ from api.problems import PROBLEMS
 PROBLEM_JSON = "application/problem+json"
 # Bytes of a JSON body. A resource that takes more says so itself.
 MAX_BODY = 64 * 1024
+NO_NUL = "must not contain the character NUL"
 # Seconds after which a caller may hope that the database is back.
 DATABASE_RETRY_AFTER = 5
 
@@ -95,8 +97,7 @@ def validation_problem(error: ValidationError, prefix: str = "/") -> Problem:
     items = error.errors(include_url=False, include_context=False, include_input=False)
     details = [
         Detail(
-            pointer=prefix
-            + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in item["loc"]),
+            pointer=prefix + "/".join(_escape(part) for part in item["loc"]),
             detail=item["msg"].removeprefix("Value error, "),
         )
         for item in items
@@ -120,20 +121,49 @@ def read_body(model: type[Model]) -> Model:
     """Return the request's JSON body as a model; raise the 400, 415 or 422 that fits."""
     if not request.is_json:
         raise Problem("unsupported_media_type")
+    raw = read_raw(MAX_BODY)
     try:
-        return model.model_validate_json(read_raw(MAX_BODY))
+        values = model.model_validate_json(raw)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise Problem("malformed_json") from None
         raise validation_problem(error) from None
+    if b"\\u0000" in raw:  # JSON has no other way to write it.
+        _refuse([Detail(pointer=place or "/", detail=NO_NUL) for place in _find_nul(json.loads(raw))])
+    return values
 
 
 def read_query(model: type[Model]) -> Model:
-    """Return the query parameters as a model; raise the 422 that names the wrong ones."""
+    """Return the query parameters as a model; raise the 422 that names the wrong ones, and those that came twice."""
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    twice = [name for name, values in request.args.lists() if name in known and len(values) > 1]
+    _refuse([Detail(pointer=f"?{name}", detail="is there more than once") for name in twice])
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise validation_problem(error, prefix="?") from None
+
+
+def _refuse(errors: list[Detail]) -> None:
+    if errors:
+        raise Problem("validation_failed", errors=errors)
+
+
+def _find_nul(value: object, pointer: str = "") -> Iterator[str]:
+    """Yield where a text has the character NUL, which PostgreSQL cannot keep."""
+    if isinstance(value, str) and "\0" in value:
+        yield pointer
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _find_nul(item, f"{pointer}/{index}")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _find_nul(name, pointer)
+            yield from _find_nul(item, f"{pointer}/{_escape(name)}")
+
+
+def _escape(part: object) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
 
 
 def register(app: Flask) -> None:
@@ -148,7 +178,7 @@ def register(app: Flask) -> None:
 def answer(problem: Problem) -> Response:
     """Return the problem as a page for a browser, as problem+json for everybody else."""
     g.problem = problem.code
-    if _wants_html():
+    if wants_html():
         response = make_response(render_template("problem.html", problem=problem))
     else:
         response = Response(problem.document().model_dump_json(exclude_none=True), mimetype=PROBLEM_JSON)
@@ -187,6 +217,7 @@ def answer_unexpected(error: Exception) -> Response:
     return answer(Problem("internal_error"))
 
 
-def _wants_html() -> bool:
+def wants_html() -> bool:
+    """Say whether a person's browser asks, rather than a program."""
     accept = request.accept_mimetypes
     return accept["text/html"] > max(accept["application/json"], accept[PROBLEM_JSON])

@@ -25,7 +25,7 @@ HEADER = "Idempotency-Key"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # Answers about the key itself, and the headers that are worth repeating.
 ABOUT_KEYS = frozenset({"idempotency_in_flight", "idempotency_key_reused"})
-KEPT_HEADERS = ("Location", "Preference-Applied")
+KEPT_HEADERS = ("ETag", "Location", "Preference-Applied")
 
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:caller || ':' || :key, 0))")
 FIND = text(

@@ -84,6 +84,15 @@ def charge(identity: Identity | None) -> None:
         raise Problem("rate_limited", headers={"Retry-After": str(math.ceil(wait))})
 
 
+def charge_address(what: str, per_minute: int) -> None:
+    """Count one more of something that an address may do so often; raise the 429 where it is one too many."""
+    if per_minute == 0:
+        return
+    wait = _limiter().take(f"{what} {caller_address()}", per_minute)
+    if wait > 0:
+        raise Problem("rate_limited", headers={"Retry-After": str(math.ceil(wait))})
+
+
 def caller_address() -> str:
     """Return the address that this request came from, of IPv6 the network, as far as our own proxies can tell."""
     hops = get_settings().proxy_hops

@@ -9,17 +9,34 @@ from flask import Blueprint, Response, jsonify, make_response, render_template
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from api.achievement_operations import ACHIEVEMENT_OPERATIONS
+from api.assignment_operations import ASSIGNMENT_OPERATIONS
 from api.auth import COOKIE, public
+from api.certificate_operations import CERTIFICATE_OPERATIONS
+from api.course_operations import COURSE_OPERATIONS
 from api.errors import PROBLEM_JSON, Problem, ProblemDocument
 from api.limits import EXEMPT
 from api.operations import SIGNED_IN, Answer, Operation
 from api.problems import PROBLEMS
+from api.profile_operations import PROFILE_OPERATIONS
+from api.quiz_operations import QUIZ_OPERATIONS
 from api.student import PageQuery, PartnerEnrollments
 from api.users import UserAnswer, UserInput
 from api.xp_operations import XP_OPERATIONS
 from settings import get_settings
 
 REF = "#/components/schemas/{model}"
+# What may stand in a header, where it is not any text.
+HEADERS = {
+    "Idempotency-Key": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": "^[!-~]+$",
+        "description": "A fresh uuid for each thing that is to be done. The same again gets the same answer.",
+    },
+    "If-Match": {"type": "string", "pattern": '^"[0-9]{1,9}"$', "description": "The ETag of what was edited"},
+}
 
 blueprint = Blueprint("openapi", __name__)
 
@@ -139,6 +156,12 @@ OPERATIONS = (
         ("database_unavailable",),
     ),
     *XP_OPERATIONS,
+    *ACHIEVEMENT_OPERATIONS,
+    *ASSIGNMENT_OPERATIONS,
+    *CERTIFICATE_OPERATIONS,
+    *COURSE_OPERATIONS,
+    *PROFILE_OPERATIONS,
+    *QUIZ_OPERATIONS,
 )
 
 
@@ -192,6 +215,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
         spec["description"] = operation.description
     if operation.body is not None:
         spec["requestBody"] = {"required": True, "content": _content(Answer("", operation.body))}
+    elif operation.raw_body:
+        schema = {"type": "string", "contentMediaType": "application/octet-stream"}
+        spec["requestBody"] = {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": schema}},
+        }
     elif operation.headers:
         spec["requestBody"] = {
             "required": True,
@@ -201,9 +230,17 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
-    schema = {"type": "string", "format": "uuid"}
+    uuid, other = {"type": "string", "format": "uuid"}, {"type": "string"}
     names = re.findall(r"{(\w+)}", operation.path)
-    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in names]
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": uuid if name.lower().endswith("id") else other,
+        }
+        for name in names
+    ]
 
 
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
@@ -217,12 +254,14 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _headers(operation: Operation) -> list[dict[str, Any]]:
-    schema = {"type": "string"}
     named = [
         *((name, True) for name in operation.headers),
         *((name, False) for name in operation.optional_headers),
     ]
-    return [{"name": name, "in": "header", "required": must, "schema": schema} for name, must in named]
+    return [
+        {"name": name, "in": "header", "required": must, "schema": HEADERS.get(name, {"type": "string"})}
+        for name, must in named
+    ]
 
 
 def _answers(operation: Operation) -> dict[str, Any]:
@@ -233,13 +272,12 @@ def _answers(operation: Operation) -> dict[str, Any]:
 
 
 def _content(answer: Answer) -> dict[str, Any]:
-    if answer.model is None:
-        return (
-            {}
-            if answer.media_type == "application/json"
-            else {answer.media_type: {"schema": {"type": "string"}}}
-        )
-    return {answer.media_type: {"schema": {"$ref": REF.format(model=answer.model.__name__)}}}
+    content: dict[str, Any] = {media_type: {} for media_type in answer.also}
+    if answer.model is not None:
+        content[answer.media_type] = {"schema": {"$ref": REF.format(model=answer.model.__name__)}}
+    elif answer.media_type != "application/json":
+        content[answer.media_type] = {"schema": {"type": "string"}}
+    return content
 
 
 def _problems(operation: Operation) -> dict[str, Any]:

@@ -11,16 +11,20 @@ SIGNED_IN: list[dict[str, list[str]]] = [{"bearer": []}, {"session": []}]
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that is no error: a JSON body of a model, or only a description."""
+    """An answer that is no error: a JSON body of a model, or only a description. `also` are text media types beside it."""
 
     description: str
     model: type[BaseModel] | None = None
     media_type: str = "application/json"
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One route. `problems` are the codes that it answers, besides those that every route may answer."""
+    """One route. `problems` are the codes that it answers, besides those that every route may answer.
+
+    With `raw_body` the body is taken as it is, whatever it is.
+    """
 
     method: str
     path: str
@@ -31,6 +35,7 @@ class Operation:
     problems: tuple[str, ...] = ()
     description: str = ""
     body: type[BaseModel] | None = None
+    raw_body: bool = False
     query: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()
     optional_headers: tuple[str, ...] = ()

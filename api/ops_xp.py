@@ -29,8 +29,13 @@ def _refuse_zero(amount: int) -> int:
     return amount
 
 
-Reason = Annotated[str, Field(min_length=1, max_length=500)]
-Amount = Annotated[int, Field(ge=-ADJUSTMENT_MAX, le=ADJUSTMENT_MAX), AfterValidator(_refuse_zero)]
+# PostgreSQL's text holds every character but NUL.
+Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
+Amount = Annotated[
+    int,
+    Field(ge=-ADJUSTMENT_MAX, le=ADJUSTMENT_MAX, json_schema_extra={"not": {"const": 0}}),
+    AfterValidator(_refuse_zero),
+]
 
 
 class AdjustInput(InputModel):
@@ -75,7 +80,7 @@ def reverse() -> Response:
 
 
 def _adjust(session: Session, values: AdjustInput, key: str) -> Response:
-    user_id = _find_user(session, values.user_id)
+    user_id = find_user(session, values.user_id)
     # Keys are the caller's own: two callers may use the same one.
     transport_key = f"{caller_hash()[:16]}:{key}"
     try:
@@ -108,7 +113,8 @@ def _reverse(session: Session, values: ReverseInput, key: str | None) -> Respons
     return _answer(posted)
 
 
-def _find_user(session: Session, named: str) -> str:
+def find_user(session: Session, named: str) -> str:
+    """Return the id of whom an id or address names; raise the 404. An id is not looked up."""
     if "@" in named:
         found = users.find_by_email(session, named)
         if found is not None:

@@ -84,6 +84,12 @@ PROBLEMS: dict[str, Kind] = {
         "Open the course from your own dashboard.",
     ),
     "not_found": Kind(404, "There is nothing here", "The address leads nowhere.", "Check the address."),
+    "feature_off": Kind(
+        404,
+        "Not in use here",
+        "This part is switched off in this installation.",
+        "Ask whoever runs it; what you have earned is kept.",
+    ),
     "enrollment_not_found": Kind(
         404,
         "No such enrolment",
@@ -167,6 +173,12 @@ PROBLEMS: dict[str, Kind] = {
         "Too many requests",
         "This caller asked more often than is allowed here.",
         "Wait as many seconds as the Retry-After header says, then go on more slowly.",
+    ),
+    "too_many_streams": Kind(
+        503,
+        "No more live streams",
+        "This process, or this user in it, holds as many event streams as it may.",
+        "Poll /api/me/events?poll=1 or /api/me/stats, and try the stream again after Retry-After.",
     ),
     "identity_provider_unavailable": Kind(
         503,

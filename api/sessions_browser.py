@@ -14,7 +14,9 @@ from settings import get_settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Prefer, X-Request-ID"
+REQUEST_HEADERS = (
+    "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-ID"
+)
 ANSWER_HEADERS = "ETag, Location, Preference-Applied, Retry-After, X-Request-ID"
 # Seconds that a browser may remember the answer to its preflight.
 PREFLIGHT_MAX_AGE = "600"

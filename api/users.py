@@ -9,14 +9,36 @@ from typing import Annotated
 from flask import Blueprint, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypeAliasType
 
 from api.auth import requires
 from api.errors import Detail, Problem, read_body
 from api.student import CamelModel, Uuid
 from db.session import transaction
-from domain.users import EmailTaken, check_time_zone, clean_name, normalize_email, upsert_user
+from domain.users import (
+    EMAIL_MAX,
+    LINE,
+    NAME_MAX,
+    EmailTaken,
+    check_time_zone,
+    clean_name,
+    normalize_email,
+    time_zones,
+    upsert_user,
+)
 
 blueprint = Blueprint("users", __name__)
+
+# What a schema can say of them; the checks after it say the rest, and the same where people are imported.
+Email = Annotated[
+    str, Field(max_length=EMAIL_MAX, json_schema_extra={"format": "email"}), AfterValidator(normalize_email)
+]
+Name = Annotated[str, Field(max_length=NAME_MAX, pattern=LINE), AfterValidator(clean_name)]
+# An alias with a name has a schema of its own, which is listed once.
+TimeZone = TypeAliasType(
+    "TimeZone",
+    Annotated[str, Field(json_schema_extra={"enum": sorted(time_zones())}), AfterValidator(check_time_zone)],
+)
 
 
 class UserInput(BaseModel):
@@ -24,11 +46,9 @@ class UserInput(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
-    email: Annotated[str, AfterValidator(normalize_email)] = Field(examples=["ada@example.com"])
-    name: Annotated[str, AfterValidator(clean_name)] | None = Field(None, examples=["Ada Lovelace"])
-    time_zone: Annotated[str, AfterValidator(check_time_zone)] | None = Field(
-        None, examples=["Europe/Vienna"]
-    )
+    email: Email = Field(examples=["ada@example.com"])
+    name: Name | None = Field(None, examples=["Ada Lovelace"])
+    time_zone: TimeZone | None = Field(None, examples=["Europe/Vienna"])
 
 
 class UserAnswer(CamelModel):

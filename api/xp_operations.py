@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from api.enrollments import EnrollmentInput, OwnEnrollment
 from api.operations import SIGNED_IN, Answer, Operation
+from api.ops_course_deletion import DeletionAsked, DeletionInput, DeletionPreview
+from api.ops_multipliers import EndInput, Multiplier, MultiplierInput, Multipliers
 from api.ops_xp import AdjustInput, PostedAnswer, ReverseInput
+from api.student import PageQuery
 from api.xp import (
     Accepted,
     AwardAnswer,
@@ -30,6 +33,7 @@ POSTED = (
     "database_unavailable",
 )
 READ = ("not_signed_in", "no_student", "validation_failed", "database_unavailable")
+STAFF_READ = ("not_signed_in", "wrong_role", "validation_failed", "database_unavailable")
 KEY = ("Idempotency-Key",)
 
 XP_OPERATIONS = (
@@ -132,6 +136,77 @@ XP_OPERATIONS = (
         description="For staff. What followed from the award goes with it.",
         body=ReverseInput,
         optional_headers=KEY,
+        security=SIGNED_IN,
+    ),
+    Operation(
+        "get",
+        "/api/ops/xp/multipliers",
+        "listXpMultipliers",
+        "List XP multipliers",
+        "operations",
+        {200: Answer("A page, newest first", Multipliers)},
+        (*STAFF_READ, "invalid_cursor"),
+        description="For staff.",
+        query=PageQuery,
+        security=SIGNED_IN,
+    ),
+    Operation(
+        "post",
+        "/api/ops/xp/multipliers",
+        "addXpMultiplier",
+        "Add an XP multiplier",
+        "operations",
+        {201: Answer("Added", Multiplier)},
+        (*POSTED, "wrong_role", "course_not_found"),
+        description="For staff. What was awarded before keeps its price.",
+        body=MultiplierInput,
+        optional_headers=KEY,
+        security=SIGNED_IN,
+    ),
+    Operation(
+        "post",
+        "/api/ops/xp/multipliers/{multiplierId}/end",
+        "endXpMultiplier",
+        "End an XP multiplier",
+        "operations",
+        {200: Answer("Ended, or called off before it began", Multiplier)},
+        (*POSTED, "wrong_role", "xp_multiplier_not_found", "xp_multiplier_over"),
+        description="For staff. What happened while it held keeps it.",
+        body=EndInput,
+        optional_headers=KEY,
+        security=SIGNED_IN,
+    ),
+    Operation(
+        "get",
+        "/api/ops/courses/{courseId}/deletion",
+        "previewCourseDeletion",
+        "See what deleting a course would take with it",
+        "operations",
+        {200: Answer("What would go; nothing changes", DeletionPreview)},
+        (*STAFF_READ, "course_not_found"),
+        description="For staff.",
+        security=SIGNED_IN,
+    ),
+    Operation(
+        "delete",
+        "/api/ops/courses/{courseId}",
+        "deleteCourse",
+        "Delete a course with the XP that it gave",
+        "operations",
+        {202: Answer("The course is closed; a job takes its XP back and removes it", DeletionAsked)},
+        (
+            "malformed_json",
+            "unsupported_media_type",
+            "too_large",
+            "validation_failed",
+            "not_signed_in",
+            "cross_site",
+            "wrong_role",
+            "course_not_found",
+            "database_unavailable",
+        ),
+        description="For staff. Asked again before it is gone, the same job goes on.",
+        body=DeletionInput,
         security=SIGNED_IN,
     ),
 )

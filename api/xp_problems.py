@@ -51,6 +51,12 @@ PROBLEMS.update(
             "There is no XP transaction with this id.",
             "Take the id from the audit view.",
         ),
+        "xp_multiplier_not_found": Kind(
+            404,
+            "No such multiplier",
+            "There is no XP multiplier with this id.",
+            "Take the id from the list.",
+        ),
         "already_enrolled": Kind(
             409,
             "Already enrolled",
@@ -77,6 +83,12 @@ PROBLEMS.update(
             "Not an award",
             "Only awards can be reversed, not reversals or adjustments.",
             "Post an adjustment instead.",
+        ),
+        "xp_multiplier_over": Kind(
+            409,
+            "Over already",
+            "The multiplier has ended, or was called off before it began.",
+            "Nothing is left to do.",
         ),
         "xp_below_zero": Kind(
             409,

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import bulkhead, enrollments, startup, sync, webhook_intake
+from bench import bulkhead, dashboard, enrollments, legacy, startup, sync, webhook_intake, xp
 from bench.lab import Lab, open_lab
 from bench.report import Plan, print_context, say
 
@@ -17,6 +17,9 @@ BENCHMARKS: dict[str, Callable[[Lab, Plan], None]] = {
     "enrollments": enrollments.run,
     "bulkhead": bulkhead.run,
     "sync": sync.run,
+    "legacy": legacy.run,
+    "xp": xp.run,
+    "dashboard": dashboard.run,
     "startup": startup.run,
 }
 

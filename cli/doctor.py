@@ -116,14 +116,23 @@ def check_database(settings: Settings) -> Finding:
 
 
 def check_schema(settings: Settings) -> Finding:
-    """Look whether the schema is the one that this code knows."""
-    from db import migrate
+    """Look whether the schema is the one that this code knows, and who may read it."""
+    from db import migrate, policies
     from db.session import get_engine
 
+    with get_engine().connect() as connection:
+        held, unprotected = policies.is_held(connection), policies.find_open(connection)
+    if held:
+        fix = "let DATABASE_URL name the tables' owner, or a role with BYPASSRLS"
+        return Finding("schema", WRONG, "our own role is held to row policies", fix)
     at, head = migrate.current_revision(get_engine()), migrate.head_revision()
-    if at == head:
-        return Finding("schema", OK, f"at {head}")
-    return Finding("schema", WRONG, f"at {at or 'nothing'}, this code wants {head}", "run `usher db upgrade`")
+    if at != head:
+        detail = f"at {at or 'nothing'}, this code wants {head}"
+        return Finding("schema", WRONG, detail, "run `usher db upgrade`")
+    if unprotected:
+        detail = f"at {head}; {len(unprotected)} tables are not protected from Supabase's roles"
+        return Finding("schema", WARNING, detail, "run `usher db policies`")
+    return Finding("schema", OK, f"at {head}")
 
 
 def check_clock(settings: Settings) -> Finding:

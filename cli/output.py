@@ -22,7 +22,12 @@ def json_option(command: F) -> F:
 
 def print_json(value: Any) -> None:
     """Print one JSON document. Times are ISO 8601, ids and decimals are strings and numbers."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    click.echo(dump_json(value))
+
+
+def dump_json(value: Any) -> str:
+    """Return one JSON document on one line, as `print_json` prints it."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
 
 
 def print_rows(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.output import json_option, print_json, print_record, print_table
+from cli.xp_multipliers import multiplier
 
 if TYPE_CHECKING:
     from domain.levels import Curve
@@ -17,7 +18,10 @@ DRIFT_COLUMNS = ["user_id", "total_xp", "sum", "last_balance", "level", "level_d
 
 @click.group()
 def xp() -> None:
-    """The XP ledger: show, verify, repair, recompute."""
+    """The XP ledger: show, verify, repair, recompute; multipliers."""
+
+
+xp.add_command(multiplier)
 
 
 @xp.command()

@@ -12,6 +12,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
+from db import policies
+
 VERSION_TABLE = "usher_alembic_version"
 # Any fixed number: two processes that migrate at once take turns on it.
 MIGRATION_LOCK = 7_215_430_112
@@ -28,9 +30,10 @@ def alembic_config() -> Config:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Migrate up to `revision`; two callers at once take turns."""
+    """Migrate up to `revision`, and protect the tables where Supabase's roles exist; two callers at once take turns."""
     with migrating(engine) as config:
         command.upgrade(config, revision)
+        policies.apply(config.attributes["connection"])
 
 
 def downgrade(engine: Engine, revision: str) -> None:

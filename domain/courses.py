@@ -18,7 +18,7 @@ from domain.xp_errors import CompletedBefore, NoLesson, NotEnrolled, WrongAmount
 DELETE = "courses.delete"
 # A course of no more learners is deleted in the transaction that asks for it.
 AT_ONCE = 500
-# Awards reversed, or enrolments deleted, in one transaction of the others.
+# Awards reversed, or rows of learners deleted, in one transaction of the others.
 BATCH = 200
 
 # One statement: is there such a course, what is missing before it, and the enrolment.
@@ -54,6 +54,62 @@ LOOK = text(
     """
 )
 
+# What of a course gives XP: the sources of awards that go with it.
+SOURCES = """
+    SELECT 'COURSE' AS type, id FROM courses WHERE id = :id
+    UNION ALL SELECT 'LESSON', id FROM lessons WHERE course_id = :id
+    UNION ALL SELECT 'QUIZ', id FROM quizzes WHERE course_id = :id
+    UNION ALL SELECT 'ASSIGNMENT', id FROM assignments WHERE course_id = :id
+"""
+# What learners left in it, some rows at a time; the few rows that describe the course go with its own.
+LEFT = (
+    """
+    DELETE FROM quiz_attempts WHERE id IN (
+        SELECT a.id FROM quizzes q JOIN quiz_attempts a ON a.quiz_id = q.id WHERE q.course_id = :id LIMIT :limit
+    ) RETURNING 1
+    """,
+    """
+    DELETE FROM assignment_submissions WHERE id IN (
+        SELECT s.id FROM assignments a JOIN assignment_submissions s ON s.assignment_id = a.id
+        WHERE a.course_id = :id LIMIT :limit
+    ) RETURNING 1
+    """,
+    """
+    DELETE FROM enrollments WHERE id IN (
+        SELECT id FROM enrollments WHERE course_id = :id ORDER BY user_id LIMIT :limit
+    ) RETURNING 1
+    """,
+)
+# More learners or standing awards than this?
+LARGE = text(
+    """
+    SELECT (SELECT count(*) FROM (SELECT 1 FROM enrollments WHERE course_id = :id LIMIT :many + 1) AS learners) > :many
+        OR (SELECT count(*) FROM (
+            SELECT 1 FROM xp_transactions a WHERE a.kind = 'award' AND a.source_id = ANY(:sources)
+                AND NOT EXISTS (SELECT 1 FROM xp_transactions r WHERE r.reverses_id = a.id)
+            LIMIT :many + 1
+        ) AS awards) > :many
+    """
+)
+# The standing awards, with the revocable ones that they caused.
+PREVIEW = text(
+    f"""
+    WITH RECURSIVE sources AS ({SOURCES}), standing AS (
+        SELECT a.id, a.user_id, a.amount FROM sources
+        JOIN xp_transactions a ON a.source_id = sources.id::text AND a.source_type = sources.type AND a.kind = 'award'
+        WHERE NOT EXISTS (SELECT 1 FROM xp_transactions r WHERE r.reverses_id = a.id)
+        UNION
+        SELECT a.id, a.user_id, a.amount FROM standing
+        JOIN xp_transactions a ON a.caused_by_id = standing.id AND a.revocable
+        WHERE NOT EXISTS (SELECT 1 FROM xp_transactions r WHERE r.reverses_id = a.id)
+    )
+    SELECT (SELECT title FROM courses WHERE id = :id) AS title,
+        (SELECT count(*) FROM enrollments WHERE course_id = :id) AS learners,
+        count(*) AS awards, count(DISTINCT user_id) AS users, coalesce(sum(amount), 0)::bigint AS xp
+    FROM standing
+    """  # noqa: S608
+)
+
 
 class AlreadyEnrolled(DomainError):
     """The student is enrolled in this course already."""
@@ -81,6 +137,17 @@ class Enrolled:
     enrolled_at: datetime
     completion_percentage: int
     xp_earned: int
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What goes with a course: enrolments (`learners`), standing awards, whose they are (`users`), and their XP."""
+
+    title: str
+    learners: int
+    awards: int
+    users: int
+    xp: int
 
 
 def enroll(session: Session, user_id: str, course_id: str) -> Enrolled:
@@ -121,27 +188,35 @@ def course_of(session: Session, lesson_id: str) -> str:
     return str(found)
 
 
+def preview(session: Session, course_id: str) -> Deletion:
+    """Return what deleting a course would take with it; raise `NotFound`. Changes nothing."""
+    row = session.execute(PREVIEW, {"id": course_id}).one()
+    if row.title is None:
+        raise NotFound(f"there is no course {course_id}")
+    return Deletion(**row._mapping)
+
+
+def ask_deletion(session: Session, course_id: str) -> str:
+    """Close a course for good and ask for its deletion; return the job's id. Asking again has the same job go on.
+
+    From now on nobody earns in it: the row is locked against awards under way, and those that come later find it
+    deleted. Raises `NotFound`.
+    """
+    _close(session, course_id)
+    return str(jobs.enqueue(session, jobs.Enqueue(DELETE, course_id, "xp", subject_id=course_id)))
+
+
 def delete(session: Session, curve: Curve, course_id: str) -> bool:
     """Delete a course with every award that it and its lessons gave; True where that is done already.
 
-    With more than `AT_ONCE` learners a job does it in batches, and False is returned. From now on nobody earns in it:
-    the row is locked against awards under way, and those that come later find it deleted. Raises `NotFound`.
+    Where that concerns more than `AT_ONCE` learners or awards, a job does it in batches, and False is returned.
+    Raises `NotFound`.
     """
-    row = session.execute(
-        text("SELECT 1 FROM courses WHERE id = :id FOR UPDATE"), {"id": course_id}
-    ).one_or_none()
-    if row is None:
-        raise NotFound(f"there is no course {course_id}")
-    session.execute(
-        text("UPDATE courses SET deleted_at = coalesce(deleted_at, now()), published = false WHERE id = :id"),
-        {"id": course_id},
-    )
-    learners = session.scalar(
-        text("SELECT count(*) FROM (SELECT 1 FROM enrollments WHERE course_id = :id LIMIT :many) AS counted"),
-        {"id": course_id, "many": AT_ONCE + 1},
-    )
-    if int(learners or 0) > AT_ONCE:
-        jobs.enqueue(session, jobs.Enqueue(DELETE, course_id, "xp", subject_id=course_id))
+    _close(session, course_id)
+    sources = [source_id for _, source_id in _sources(session, course_id)]
+    found = session.execute(LARGE, {"id": course_id, "sources": sources, "many": AT_ONCE}).scalar_one()
+    if found:
+        ask_deletion(session, course_id)
         return False
     while delete_batch(session, curve, course_id):
         pass
@@ -150,21 +225,41 @@ def delete(session: Session, curve: Curve, course_id: str) -> bool:
 
 def delete_batch(session: Session, curve: Curve, course_id: str, limit: int = BATCH) -> bool:
     """Take a course's deletion one batch further; False when it is gone. May stop between any two batches."""
-    lessons = session.scalars(text("SELECT id FROM lessons WHERE course_id = :id"), {"id": course_id}).all()
-    sources = [("COURSE", course_id), *(("LESSON", str(id)) for id in lessons)]
     reversed_now = xp_corrections.reverse_sources(
-        session, curve, sources, reason="source_deleted", description="The course was deleted", limit=limit
+        session,
+        curve,
+        _sources(session, course_id),
+        reason="source_deleted",
+        description="The course was deleted",
+        limit=limit,
     )
     if reversed_now:
         return True
-    gone = session.execute(
-        text(
-            "DELETE FROM enrollments WHERE id IN (SELECT id FROM enrollments WHERE course_id = :id"
-            " ORDER BY user_id LIMIT :limit) RETURNING 1"
-        ),
-        {"id": course_id, "limit": limit},
-    ).all()
-    if gone:
-        return True
+    for statement in LEFT:
+        if session.execute(text(statement), {"id": course_id, "limit": limit}).all():
+            return True
     session.execute(text("DELETE FROM courses WHERE id = :id"), {"id": course_id})
     return False
+
+
+def _close(session: Session, course_id: str) -> None:
+    """Mark a course as deleted and hold its row; raise `NotFound`."""
+    row = session.execute(text("SELECT 1 FROM courses WHERE id = :id FOR UPDATE"), {"id": course_id})
+    if row.one_or_none() is None:
+        raise NotFound(f"there is no course {course_id}")
+    session.execute(
+        text("UPDATE courses SET deleted_at = coalesce(deleted_at, now()), published = false WHERE id = :id"),
+        {"id": course_id},
+    )
+    # Nobody can complete it from now on, so nothing may wait for it.
+    session.execute(
+        text(
+            "UPDATE courses SET prerequisites = array_remove(prerequisites, CAST(:id AS uuid)), version = version + 1"
+            " WHERE CAST(:id AS uuid) = ANY(prerequisites)"
+        ),
+        {"id": course_id},
+    )
+
+
+def _sources(session: Session, course_id: str) -> list[tuple[str, str]]:
+    return [(row.type, str(row.id)) for row in session.execute(text(SOURCES), {"id": course_id})]

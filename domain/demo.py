@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from domain.course_fields import make_slug
+
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://usher.invalid/demo")
 # The course that the demo lets the sandbox refuse, to show what becomes of a purchase that fails for good.
 FULL_COURSE = "SBX-FULL"
@@ -109,14 +111,15 @@ COURSE = text(
 )
 OWN_COURSE = text(
     """
-    INSERT INTO courses (id, title, prerequisites, estimated_hours, published)
-    VALUES (:id, :title, CAST(:prerequisites AS uuid[]), :hours, true) ON CONFLICT DO NOTHING
+    INSERT INTO courses (id, slug, title, prerequisites, estimated_hours, published)
+    VALUES (:id, :slug, :title, CAST(:prerequisites AS uuid[]), :hours, true) ON CONFLICT DO NOTHING
     """
 )
+# Where another course has the demo course's slug, there is no demo course.
 LESSON = text(
     """
-    INSERT INTO lessons (id, course_id, title, position, published)
-    VALUES (:id, :course_id, :title, :position, true) ON CONFLICT DO NOTHING
+    INSERT INTO lessons (id, course_id, slug, title, position, published)
+    SELECT :id, id, :slug, :title, :position, true FROM courses WHERE id = :course_id ON CONFLICT DO NOTHING
     """
 )
 STUDENT = text("INSERT INTO users (id, email, name) VALUES (:id, :email, :name) ON CONFLICT DO NOTHING")
@@ -201,10 +204,23 @@ def _seed_own_course(session: Session, course: OwnCourse) -> None:
     made = course_id(course.code)
     first = [] if course.builds_on is None else [course_id(course.builds_on)]
     session.execute(
-        OWN_COURSE, {"id": made, "title": course.title, "prerequisites": first, "hours": course.hours}
+        OWN_COURSE,
+        {
+            "id": made,
+            "slug": course.code.lower(),
+            "title": course.title,
+            "prerequisites": first,
+            "hours": course.hours,
+        },
     )
     lessons = [
-        {"id": lesson_id(course.code, number), "course_id": made, "title": title, "position": number}
+        {
+            "id": lesson_id(course.code, number),
+            "course_id": made,
+            "slug": make_slug(title),
+            "title": title,
+            "position": number,
+        }
         for number, title in enumerate(course.lessons, 1)
     ]
     session.execute(LESSON, lessons)

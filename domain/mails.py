@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from sqlalchemy import text
@@ -31,6 +32,13 @@ LOAD = text(
     WHERE e.id = :id
     """
 )
+CERTIFICATE = "certificate"
+LOAD_CERTIFICATE = text(
+    """
+    SELECT k.status, k.name, k.course_title, k.certificate_url, u.email
+    FROM certificates k JOIN users u ON u.id = k.user_id WHERE k.id = :id
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +54,13 @@ class Mail:
 def compose(
     session: Session, key: str, enrollment_id: str, *, app_url: str, support_email: str | None
 ) -> Mail:
-    """Return the mail that a key asks for (`welcome:{enrollment}:{generation}`).
+    """Return the mail that a key asks for (`welcome:{enrollment}:{generation}`, `certificate:{id}`).
 
     Raises `NotFound` for an unknown key, `NoLongerWanted` when what it would say is not true any more.
     """
     template, _, rest = key.partition(":")
+    if template == CERTIFICATE:
+        return _compose_certificate(session, rest, app_url=app_url, support_email=support_email)
     row = session.execute(LOAD, {"id": enrollment_id}).one_or_none()
     if row is None or template not in TRUE_WHILE:
         raise NotFound(f"there is no mail {template!r} for enrolment {enrollment_id}")
@@ -65,9 +75,29 @@ def compose(
         "dashboard_url": f"{app_url}/dashboard",
         "support_email": support_email or row.support_email,
     }
+    return _render(template, row.email, values)
+
+
+def _compose_certificate(session: Session, id: str, *, app_url: str, support_email: str | None) -> Mail:
+    row = session.execute(LOAD_CERTIFICATE, {"id": id}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no certificate {id}")
+    if row.status != "valid":
+        raise NoLongerWanted(f"the certificate is {row.status}")
+    values = {
+        "name": row.name,
+        "course_name": row.course_title,
+        "pdf_url": f"{app_url}/api/certificates/{id}/pdf",
+        "verify_url": f"{app_url}{row.certificate_url}",
+        "support_email": support_email,
+    }
+    return _render(CERTIFICATE, row.email, values)
+
+
+def _render(template: str, to: str, values: dict[str, Any]) -> Mail:
     subject, _, body = _environment().get_template(f"{template}.txt").render(values).partition("\n")
     html = _environment().get_template(f"{template}.html").render(values, subject=subject)
-    return Mail(row.email, subject.removeprefix("Subject: ").strip(), body.strip() + "\n", html)
+    return Mail(to, subject.removeprefix("Subject: ").strip(), body.strip() + "\n", html)
 
 
 @lru_cache(maxsize=1)

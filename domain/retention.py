@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from domain import live
+
 # Rows deleted in one transaction, so that no lock is held for long.
 BATCH = 5_000
 
@@ -49,6 +51,7 @@ def rules(*, inbox: int, jobs: int, failures: int, partner_calls: int) -> list[R
             "resolved_at IS NOT NULL OR NOT final",
         ),
         Rule("idempotency_keys", "(caller, key)", "created_at", 2),
+        Rule("enrollment_changes", "(user_id, xid, id)", "changed_at", live.KEPT_DAYS),
         Rule("replay_batches", "id", "created_at", failures, "finished_at IS NOT NULL"),
     ]
 

@@ -135,7 +135,12 @@ def failure_reference(enrollment_id: str) -> str:
 
 def encode_cursor(last: EnrollmentView) -> str:
     """Return the opaque cursor of the page after this item."""
-    return base64.urlsafe_b64encode(f"{last.created_at.isoformat()}|{last.id}".encode()).decode().rstrip("=")
+    return encode_moment(last.created_at, last.id)
+
+
+def encode_moment(moment: datetime, id: str) -> str:
+    """Return the opaque cursor of the page after a row, in a list that is ordered by a time and an id."""
+    return base64.urlsafe_b64encode(f"{moment.isoformat()}|{id}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> tuple[datetime, str]:

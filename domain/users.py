@@ -21,6 +21,8 @@ NAME_MAX = 200
 LOCAL = r"[^\s@<>()\[\]\\,;:\".\x00-\x1f\x7f]+"
 EMAIL = re.compile(rf"{LOCAL}(\.{LOCAL})*@([^\W_]([\w-]*[^\W_])?\.)+[^\W_]([\w-]*[^\W_])?")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# One line of text, as a schema says it: no control characters, no line separators.
+LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 EMAIL_INDEX = "uq_users_email_lower"
 
 UPSERT = text(
@@ -65,7 +67,7 @@ def clean_name(raw: str) -> str:
 
 def check_time_zone(name: str) -> str:
     """Return the name of a time zone as IANA has it; raise `ValueError` for any other."""
-    if name not in _time_zones():
+    if name not in time_zones():
         raise ValueError("must be an IANA time zone, such as Europe/Vienna")
     return name
 
@@ -138,5 +140,7 @@ def _row_id(session: Session, given: str | None, email: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+def time_zones() -> frozenset[str]:
+    """Return the names of all time zones."""
+    # Some systems list their own setting among the zones; PostgreSQL does not know it, and it is none.
+    return frozenset(available_timezones() - {"localtime"})

@@ -24,8 +24,6 @@ AWARD = "xp.award"
 AFTER_AWARD = "xp.after_award"
 QUEUE = "xp"
 
-# Basis points of a factor of one.
-PLAIN = 10_000
 # Follow-up work goes in with the award. No notification: NOTIFY takes turns at commit, and this may wait for the
 # relay's next look.
 ASK_AFTER = f"""
@@ -37,7 +35,8 @@ COMPLETE_LESSON = text(
     f"""
     WITH done AS MATERIALIZED (
         SELECT * FROM xp_complete_lesson(CAST(:user AS uuid), CAST(:course AS uuid), CAST(:lesson AS uuid),
-            CAST(:claimed AS integer), :factor, CAST(:breakdown AS jsonb), :transport, :curve)
+            CAST(:claimed AS integer), :factor, CAST(:breakdown AS jsonb), :transport, :curve,
+            CAST(:completed_at AS timestamptz))
     ), asked AS ({ASK_AFTER.format(given="outcome = 'awarded'")})
     SELECT * FROM done
     """  # noqa: S608
@@ -45,9 +44,11 @@ COMPLETE_LESSON = text(
 GIVE = text(
     f"""
     WITH done AS MATERIALIZED (
-        SELECT * FROM xp_award(CAST(:user AS uuid), :key, :base, :factor, CAST(:breakdown AS jsonb), :source_type,
+        SELECT given.* FROM xp_price(:factor, CAST(:breakdown AS jsonb), :source_type, :category,
+            CAST(:course_id AS uuid), coalesce(CAST(:occurred_at AS timestamptz), now())) AS price,
+        xp_award(CAST(:user AS uuid), :key, :base, price.factor, price.breakdown, :source_type,
             :source_id, :category, :reason, :description, CAST(:caused_by AS uuid), :revocable, :transport,
-            :occurred_at, :curve)
+            CAST(:occurred_at AS timestamptz), :curve) AS given
     ), asked AS ({ASK_AFTER.format(given="created")})
     SELECT * FROM done
     """  # noqa: S608
@@ -56,25 +57,32 @@ GIVE = text(
 
 @dataclass(frozen=True)
 class Completion:
-    """Who completed which lesson. `claimed` is the XP that the caller says it gives, None where nothing is said."""
+    """Who completed which lesson, and when (None: now).
+
+    `claimed` is the XP that the caller says it gives, None where nothing is said.
+    """
 
     user_id: str
     course_id: str
     lesson_id: str
     claimed: int | None = None
+    completed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Price:
     """How an amount comes about: base times `factor` (basis points), and what the factor is made of."""
 
-    factor: int = PLAIN
+    factor: int
     breakdown: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True)
 class Award:
-    """What is to be awarded, for what. `key` is the business key: one standing award of a user under each."""
+    """What is to be awarded, for what. `key` is the business key: one standing award of a user under each.
+
+    `course_id` is the own course that it belongs to, for multipliers of that course; `occurred_at` chooses among them.
+    """
 
     user_id: str
     key: str
@@ -87,6 +95,7 @@ class Award:
     caused_by: str | None = None
     revocable: bool = True
     occurred_at: datetime | None = None
+    course_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,7 @@ def complete_lesson(
 ) -> LessonDone:
     """Complete a lesson and give its XP, with those of the course where it was the last one, in one round trip.
 
+    Without a price, the multipliers that hold at the time make one for the lesson and one for the course.
     Raises `NotEnrolled`, `NoLesson`, `WrongAmount` (where an amount is claimed) or `CompletedBefore`.
     """
     found = session.execute(
@@ -133,6 +143,7 @@ def complete_lesson(
             "course": lesson.course_id,
             "lesson": lesson.lesson_id,
             "claimed": lesson.claimed,
+            "completed_at": lesson.completed_at,
             "transport": transport_key,
             "curve": curve.spec,
             **_priced(price),
@@ -161,6 +172,7 @@ def award(
 ) -> Given:
     """Give an award, or return the one that stands under its key; one that was reversed is given anew.
 
+    Without a price, the multipliers that held when it happened make it. What stands is never priced again.
     Raises `NotFound` when there is no such user.
     """
     values = {**vars(wanted), **_priced(price), "user": wanted.user_id, "transport": transport_key}
@@ -178,10 +190,14 @@ def award(
 
 
 def ask_lesson(session: Session, *, user_id: str, lesson_id: str) -> None:
-    """Ask for the award of a lesson as a job, for callers that do not wait."""
-    jobs.enqueue(session, jobs.Enqueue(AWARD, f"lesson:{lesson_id}:{user_id}", QUEUE, subject_id=user_id))
+    """Ask for the award of a lesson as a job, for callers that do not wait. The key says when it was completed: now."""
+    at = session.execute(text("SELECT floor(extract(epoch FROM now()))::bigint")).scalar_one()
+    jobs.enqueue(
+        session, jobs.Enqueue(AWARD, f"lesson:{lesson_id}:{user_id}:{at}", QUEUE, subject_id=user_id)
+    )
 
 
 def _priced(price: Price | None) -> dict[str, Any]:
-    used = price or Price()
-    return {"factor": used.factor, "breakdown": json.dumps(list(used.breakdown))}
+    if price is None:
+        return {"factor": None, "breakdown": None}
+    return {"factor": price.factor, "breakdown": json.dumps(list(price.breakdown))}

@@ -54,6 +54,14 @@ AUDIT = text(
     VALUES (:id, 'adjustment', 0, 0, 'RECALCULATION', 'MANUAL', 'recalculated', :description, gen_random_uuid()::text)
     """
 )
+# Along the index of `created_at`; the nightly proof takes less than a day.
+REPAIRED_IN = text(
+    """
+    SELECT subject_id, detail ->> 'total_xp' AS was, detail ->> 'repaired_to' AS total, count(*) OVER () AS users
+    FROM staff_actions WHERE action = 'xp.repair' AND detail ->> 'run' = :run AND created_at > now() - interval '2 days'
+    ORDER BY created_at LIMIT :limit
+    """
+)
 NEXT_USERS = text("SELECT id FROM users WHERE id > :after ORDER BY id LIMIT :limit FOR NO KEY UPDATE")
 SET_CURVE = text("SELECT set_config('usher.level_curve', :curve, true)")
 
@@ -90,8 +98,8 @@ def compare(session: Session, curve: Curve, after: str = FIRST, limit: int = CHU
     return Chunk(drifts, len(rows), str(rows[-1].id) if len(rows) == limit else None)
 
 
-def repair(session: Session, curve: Curve, drift: Drift, *, actor: str) -> int:
-    """Set a user's caches to what the ledger says, leave audit rows, and return the total."""
+def repair(session: Session, curve: Curve, drift: Drift, *, actor: str, run: str | None = None) -> int:
+    """Set a user's caches to what the ledger says, leave audit rows (with the `run` that found it), return the total."""
     session.execute(LOCK, {"id": drift.user_id, "curve": curve.spec})
     total = int(session.execute(REPAIR, {"ids": [drift.user_id], "curve": curve.spec}).scalar_one())
     if (drift.total_xp, drift.last_balance) != (total, total):
@@ -103,10 +111,19 @@ def repair(session: Session, curve: Curve, drift: Drift, *, actor: str) -> int:
         action="xp.repair",
         subject=("user", drift.user_id),
         reason="total, sum and last balance differed",
-        detail={**vars(drift), "repaired_to": total},
+        detail={**vars(drift), "repaired_to": total, "run": run},
     )
     log.error("[XpLedger] drift repaired", user_id=drift.user_id, was=drift.total_xp, total=total)
     return total
+
+
+def describe_run(session: Session, run: str, limit: int = 20) -> str:
+    """Return how many users a run has repaired so far, and the first of them, as lines for a person."""
+    rows = session.execute(REPAIRED_IN, {"run": run, "limit": limit}).all()
+    users = rows[0].users if rows else 0
+    listed = [f"  user {row.subject_id}: {row.was} -> {row.total}" for row in rows]
+    more = [f"  ... and {users - limit} more"] if users > limit else []
+    return "\n".join([f"{users} repaired:", *listed, *more])
 
 
 def recompute_levels(session: Session, curve: Curve, after: str = FIRST, limit: int = CHUNK) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from domain.certificate_review import ask_review
 from domain.errors import NotFound
 from domain.levels import Curve
 from domain.xp_errors import REFUSALS, BelowZero, KeyReused, ReversedBefore
@@ -78,6 +79,7 @@ def reverse(
     found = session.execute(REVERSE, {**values, "curve": curve.spec}).one()
     if found.outcome != "reversed":
         raise REFUSALS[found.outcome](f"entry {award_id}: {found.outcome}")
+    ask_review(session, str(found.owner))
     return Posted(str(found.reversal), str(found.owner), found.entries, found.total_after)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+from datetime import UTC, datetime
+
 import structlog
 from sqlalchemy.orm import Session
 
 from db.session import transaction
-from domain import courses, levels, xp, xp_checks, xp_partners
+from domain import achievements, alerts, certificates, courses, levels, xp, xp_checks, xp_partners
 from domain.errors import NotFound
 from domain.levels import Curve
 from domain.xp_errors import CompletedBefore, NoLesson, NotEnrolled
@@ -19,11 +22,11 @@ log = structlog.get_logger("tasks.xp")
 
 @job("xp.award")
 def award(run: JobRun) -> None:
-    """Give the award that the job's key names: `lesson:{lesson}:{user}` or `partner-enrollment:{id}:completed`."""
-    kind, name, _ = run.held.business_key.split(":", 2)
+    """Give what the job's key names: `lesson:{lesson}:{user}:{epoch}` or `partner-enrollment:{id}:completed`."""
+    kind, name, *rest = run.held.business_key.split(":")
     try:
         if kind == "lesson":
-            run.checkpoint(lambda session: _complete(session, run.subject_id, name))
+            run.checkpoint(lambda session: _complete(session, run.subject_id, name, rest))
         else:
             run.checkpoint(lambda session: xp_partners.settle(session, _curve(), run.subject_id))
     except CompletedBefore:
@@ -34,7 +37,11 @@ def award(run: JobRun) -> None:
 
 @job("xp.after_award")
 def after_award(run: JobRun) -> None:
-    """Do what follows from an award. The subject is the ledger entry."""
+    """Do what follows from an award: streak, counters, achievements, certificates. The subject is the ledger entry."""
+    per_day = get_settings().streak_xp
+    with transaction() as session:
+        achievements.follow_award(session, _curve(), run.subject_id, xp_per_day=per_day)
+    run.checkpoint(lambda session: certificates.follow_award(session, run.subject_id))
     log.info("[AwardXP] awarded", entry_id=run.subject_id)
 
 
@@ -47,19 +54,24 @@ def delete_course(run: JobRun) -> None:
 
 @periodic("xp.verify")
 def verify() -> None:
-    """Compare every total with its ledger, chunk by chunk; repair and report what differs."""
+    """Compare every total with its ledger, chunk by chunk; repair what differs, and tell staff in one mail."""
+    run = str(uuid.uuid4())
     after: str | None = xp_checks.FIRST
     while after is not None:
         with transaction() as session:
             chunk = xp_checks.compare(session, _curve(), after)
             for drift in chunk.drifts:
-                xp_checks.repair(session, _curve(), drift, actor="usher")
+                xp_checks.repair(session, _curve(), drift, actor="usher", run=run)
+            if chunk.drifts:
+                alerts.tell_of_drift(session, run)
         after = chunk.next_after
 
 
-def _complete(session: Session, user_id: str, lesson_id: str) -> None:
+def _complete(session: Session, user_id: str, lesson_id: str, rest: list[str]) -> None:
+    """Complete a lesson at the time that the key ends with; one of an earlier version ends with the user."""
     course_id = courses.course_of(session, lesson_id)
-    xp.complete_lesson(session, _curve(), xp.Completion(user_id, course_id, lesson_id))
+    at = datetime.fromtimestamp(int(rest[1]), UTC) if len(rest) > 1 else None
+    xp.complete_lesson(session, _curve(), xp.Completion(user_id, course_id, lesson_id, completed_at=at))
 
 
 def _curve() -> Curve:

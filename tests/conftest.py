@@ -37,6 +37,14 @@ class Database(NamedTuple):
     engine: Engine
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="all faults, with 200 payments in flight each; hundreds of fuzzed requests",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of real processes begin first: they wait more than they work, and the quick ones fill the gaps."""
     slow = ("run", "faults", "e2e")

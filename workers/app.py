@@ -26,6 +26,9 @@ TASK_MODULES = (
     "tasks.replays",
     "tasks.reconcile",
     "tasks.xp",
+    "tasks.quizzes",
+    "tasks.gamification",
+    "tasks.certificates",
 )
 EXCHANGE = Exchange("usher", type="direct")
 # Seconds. A broker that does not answer must not hold the relay.

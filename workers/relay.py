@@ -24,6 +24,7 @@ from db.session import transaction
 from domain import partner_health
 from domain.partner_health import Health
 from settings import Settings, get_settings
+from workers.queues import MAIL
 
 log = structlog.get_logger("workers.relay")
 
@@ -200,14 +201,16 @@ class Relay:
 def windows(queues: Sequence[str], known: Mapping[str, Health], settings: Settings) -> dict[str, int]:
     """Return how many jobs of each queue may be under way at once.
 
-    A partner's enrolments share its concurrency with its syncs, a paused partner or one with an open circuit gets
-    nothing, and one whose circuit was open gets a single probe.
+    Mails have a limit of their own. A partner's enrolments share its concurrency with its syncs, a paused partner or
+    one with an open circuit gets nothing, and one whose circuit was open gets a single probe.
     """
     found = {}
     for queue in queues:
         kind, _, partner = queue.partition(".")
         health = known.get(partner)
         room = settings.relay_window
+        if queue == MAIL:
+            room = min(room, settings.mail_concurrency)
         if partner:
             limit = (health.concurrency if health else None) or settings.partner_concurrency
             room = min(SYNC_SHARE, limit) if kind == "sync" else max(1, limit - SYNC_SHARE)

@@ -1,34 +1,69 @@
 """Every table. Import from here; the modules group them by what they are about."""
 
 from db.models.access import ApiToken, LinkedIdentity, StaffAction
+from db.models.achievements import Achievement, AchievementVersion, UserAchievement, UserCounter
+from db.models.assignments import (
+    Assignment,
+    AssignmentExtension,
+    AssignmentFile,
+    AssignmentSubmission,
+    AssignmentSubmissionVersion,
+)
 from db.models.base import Base
 from db.models.catalog import PartnerCourse, PartnerProvider
-from db.models.courses import Course, Enrollment, Lesson, LessonProgress
+from db.models.certificates import Certificate
+from db.models.courses import Attachment, Category, Course, Enrollment, Lesson, LessonProgress
 from db.models.enrollment import (
     PartnerCertificate,
     PartnerEnrollment,
     PartnerEnrollmentFailure,
     PartnerSyncState,
 )
+from db.models.flags import FeatureFlag
+from db.models.legacy import LegacyId, LegacyOddity, LegacySource, LegacyTable
 from db.models.partners import PartnerCall, PartnerState, RateLimit
-from db.models.people import User
+from db.models.people import EnrollmentChange, User
+from db.models.quizzes import Question, Quiz, QuizAccommodation, QuizAttempt, QuizVersion
 from db.models.reconciliation import Finding, Reconciliation, ReconciliationPage
 from db.models.replays import ReplayBatch, ReplayItem
 from db.models.requests import IdempotencyKey
+from db.models.streaks import (
+    StreakFreezeGrant,
+    StreakRestDay,
+    UserActivityDay,
+    UserStreak,
+    UserZoneChange,
+)
 from db.models.stripe import InboxEvent, Payment, PaymentCharge, PaymentDispute, PaymentLine, PaymentRefund
 from db.models.work import Job, JobStep, ScheduledRun
-from db.models.xp import XpTransaction
+from db.models.xp import XpMultiplier, XpTransaction
 
 __all__ = [
+    "Achievement",
+    "AchievementVersion",
     "ApiToken",
+    "Assignment",
+    "AssignmentExtension",
+    "AssignmentFile",
+    "AssignmentSubmission",
+    "AssignmentSubmissionVersion",
+    "Attachment",
     "Base",
+    "Category",
+    "Certificate",
     "Course",
     "Enrollment",
+    "EnrollmentChange",
+    "FeatureFlag",
     "Finding",
     "IdempotencyKey",
     "InboxEvent",
     "Job",
     "JobStep",
+    "LegacyId",
+    "LegacyOddity",
+    "LegacySource",
+    "LegacyTable",
     "Lesson",
     "LessonProgress",
     "LinkedIdentity",
@@ -45,6 +80,11 @@ __all__ = [
     "PaymentDispute",
     "PaymentLine",
     "PaymentRefund",
+    "Question",
+    "Quiz",
+    "QuizAccommodation",
+    "QuizAttempt",
+    "QuizVersion",
     "RateLimit",
     "Reconciliation",
     "ReconciliationPage",
@@ -52,6 +92,14 @@ __all__ = [
     "ReplayItem",
     "ScheduledRun",
     "StaffAction",
+    "StreakFreezeGrant",
+    "StreakRestDay",
     "User",
+    "UserAchievement",
+    "UserActivityDay",
+    "UserCounter",
+    "UserStreak",
+    "UserZoneChange",
+    "XpMultiplier",
     "XpTransaction",
 ]

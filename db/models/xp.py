@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.models.base import Base, Id, WithCreated, WithId, one_of
+from db.models.base import Base, Id, WithCreated, WithId, WithTimes, one_of
 
 KINDS = ("award", "reversal", "adjustment")
 # The first four of each are seed B's.
@@ -49,6 +49,25 @@ CATEGORIES = (
     "CHALLENGE",
     "REFERRAL",
     "LEGACY",
+)
+# What multipliers apply to: not to achievements, challenges, referrals, manual XP, history, corrections.
+PRICED_SOURCE_TYPES = (
+    "USER_PROBLEM_ATTEMPT",
+    "DAILY_STREAK",
+    "LESSON",
+    "COURSE",
+    "QUIZ",
+    "ASSIGNMENT",
+    "PARTNER_ENROLLMENT",
+)
+PRICED_CATEGORIES = (
+    "CORRECT_ANSWER",
+    "STREAK_BONUS",
+    "LESSON",
+    "COURSE",
+    "QUIZ",
+    "ASSIGNMENT",
+    "PARTNER_COURSE",
 )
 # What the number of a kind may be. An adjustment by nothing is the audit row of a recalculation.
 AMOUNTS = (
@@ -139,3 +158,31 @@ class XpTransaction(WithId, WithCreated, Base):
     breakdown: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     balance_after: Mapped[int] = mapped_column(BigInteger)
     occurred_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class XpMultiplier(WithId, WithTimes, Base):
+    """What happens from `starts_at` until before `ends_at` gives `factor` (basis points) of its XP; `xp_price` chooses.
+
+    A scope that is null holds for everything that is priced. `active` is false where it was called off.
+    """
+
+    __tablename__ = "xp_multipliers"
+    __table_args__ = (
+        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
+        CheckConstraint("factor BETWEEN 10001 AND 30000", name="factor"),
+        CheckConstraint("starts_at < ends_at", name="ends_at"),
+        CheckConstraint(one_of("category", PRICED_CATEGORIES), name="category"),
+        CheckConstraint(one_of("source_type", PRICED_SOURCE_TYPES), name="source_type"),
+        Index("ix_xp_multipliers_course_id", "course_id"),
+        Index("ix_xp_multipliers_ends_at", "ends_at", postgresql_where=text("active")),
+        Index("ix_xp_multipliers_created_at_id", "created_at", "id"),
+    )
+
+    name: Mapped[str]
+    factor: Mapped[int]
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    course_id: Mapped[Id | None] = mapped_column(ForeignKey("courses.id", ondelete="CASCADE"))
+    category: Mapped[str | None]
+    source_type: Mapped[str | None]
+    active: Mapped[bool] = mapped_column(server_default=text("true"))

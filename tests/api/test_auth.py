@@ -20,6 +20,9 @@ from tests.api.conftest import HTML, STUDENT, Logs, bearer, run
 OWN = "/api/student/partner-enrollments"
 PUBLIC = {
     "GET /",
+    "GET /.well-known/jwks.json",
+    "GET /badges/issuer",
+    "GET /badges/keys/<thumbprint>",
     "GET /dev/sign-in",
     "GET /docs",
     "GET /healthz",
@@ -28,6 +31,7 @@ PUBLIC = {
     "GET /problems/<code>",
     "GET /readyz",
     "GET /static/<path:filename>",
+    "GET /verify/<code>",
     "POST /api/stripe/webhook",
 }
 

@@ -138,3 +138,17 @@ def test_a_file_is_imported_row_by_row(app: Flask) -> None:
         assert ana is not None
         assert (ana.id, ana.name) == (STUDENT, "Ana Again")
         assert users.find_by_email(session, "nobody@example.com") is None
+
+
+def test_a_character_that_postgresql_cannot_keep_is_pointed_at_wherever_it_is(client: FlaskClient) -> None:
+    body = {"userId": "ana\0@example.com", "amount": 1, "reason": "x"}
+    headers = {**bearer("ops", "staff"), "Idempotency-Key": "nul"}
+    answer = client.post("/api/ops/xp/adjust", json=body, headers=headers)
+    assert [(item["pointer"], answer.status_code) for item in answer.get_json()["errors"]] == [
+        ("/userId", 422)
+    ]
+
+
+def test_a_query_parameter_that_comes_twice_is_pointed_at(client: FlaskClient) -> None:
+    answer = client.get("/api/xp/transactions?limit=1&limit=2", headers=bearer())
+    assert answer.get_json()["errors"] == [{"pointer": "?limit", "detail": "is there more than once"}]

@@ -112,12 +112,12 @@ def test_canaries_are_nowhere(stack: Stack, valkey: Service) -> None:
 def found_in_database(canaries: list[str]) -> list[tuple[str, str]]:
     """Return which canary stands in which column, bytes included."""
     columns = rows(
-        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
     )
     found = []
     for canary in canaries:
-        for table, column in columns:
-            as_text = f"convert_from({column}, 'UTF8')" if column == "payload" else f"{column}::text"
+        for table, column, kind in columns:
+            as_text = f"convert_from({column}, 'UTF8')" if kind == "bytea" else f"{column}::text"
             if scalar(
                 f"SELECT count(*) FROM {table} WHERE position(:canary IN {as_text}) > 0", canary=canary
             ):

@@ -39,6 +39,7 @@ HURRIED = {
     "PARTNER_CONNECT_TIMEOUT": "1",
     "PARTNER_READ_TIMEOUT": "1",
     "WORKER_CONCURRENCY": "8",
+    "MAIL_CONCURRENCY": "4",
 }
 
 
@@ -82,10 +83,6 @@ class Breakable:
     def _start(self, port: int) -> Service:
         start = start_postgres if self.kind == "postgres" else start_valkey
         return start(self.directory, port)
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="all faults, with 200 payments in flight each")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -35,7 +35,6 @@ def test_a_mail_server_that_refuses_for_now(stack: Stack, size: Size) -> None:
     check_invariants(stack, payments, within=size.within)
 
 
-@pytest.mark.xfail(strict=True, reason="mails that wait for a mail server take every thread of the workers")
 def test_a_mail_server_that_hangs_while_students_wait_for_seats(stack: Stack, size: Size) -> None:
     stack.start_chain(workers=0)
     proxy = put_proxy_before_mail_server(stack)

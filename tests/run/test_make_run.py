@@ -161,7 +161,6 @@ def test_ctrl_c_under_make_stops_everything(start: Callable[..., Run]) -> None:
     [
         ("Starting", signal.SIGINT),
         ("migrations", signal.SIGTERM),
-        ("sandbox", signal.SIGINT),
         ("A purchase", signal.SIGTERM),
     ],
 )

@@ -170,6 +170,7 @@ def test_the_relay_gives_each_partner_its_concurrency_a_sick_one_nothing_and_a_p
     None
 ):
     assert room("payments") == 500
+    assert room("mail") == 16
     assert (room("enroll.hsi"), room("sync.hsi")) == (30, 2)
     with transaction() as session:
         partner_health.set_limits(session, "hsi", concurrency=4, rate_per_second=None, burst=1)

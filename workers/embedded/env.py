@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 import settings as settings_module
+from domain.badge_keys import make_keys
 from settings import RUNTIME_ENV_FILE, Settings, data_dir, load_settings
 from workers.services import free_port
 
@@ -92,6 +93,8 @@ def load_secrets(path: Path) -> dict[str, str]:
         "AUTH_SECRET": secrets.token_urlsafe(32),
         "SANDBOX_API_KEY": f"sbx_{secrets.token_hex(16)}",
     }
+    if "BADGE_SIGNING_KEYS" not in kept:
+        made["BADGE_SIGNING_KEYS"] = make_keys()
     if made.keys() - kept.keys():
         kept = {**made, **kept}
         write_env(path, kept)
