@@ -117,7 +117,7 @@ def found_in_database(canaries: list[str]) -> list[tuple[str, str]]:
     found = []
     for canary in canaries:
         for table, column, kind in columns:
-            as_text = f"convert_from({column}, 'UTF8')" if kind == "bytea" else f"{column}::text"
+            as_text = f"convert_from(\"{column}\", 'UTF8')" if kind == "bytea" else f'"{column}"::text'
             if scalar(
                 f"SELECT count(*) FROM {table} WHERE position(:canary IN {as_text}) > 0", canary=canary
             ):
