@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from pathlib import Path
-
-import segno
-from fpdf import FPDF
+from typing import TYPE_CHECKING
 
 from domain.certificates import Certificate
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 # Latin, Greek, Cyrillic and more. Other scripts need a font of one's own (CERTIFICATE_FONT).
 FONT = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
@@ -25,6 +26,8 @@ logging.getLogger("fontTools").setLevel(logging.ERROR)
 
 def render(certificate: Certificate, *, verify_url: str, issuer: str, font: Path | None = None) -> bytes:
     """Return the PDF. The same certificate gives the same document; `verify_url` is what the QR code holds."""
+    from fpdf import FPDF  # A tenth of the api's start, for what few requests ask for.
+
     page = FPDF(orientation="landscape", format="A4")
     page.set_creation_date(certificate.issued_at)
     page.set_title(f"{certificate.course_title}: {certificate.name}")
@@ -72,6 +75,8 @@ def _line(page: FPDF, y: float, size: float, colour: tuple[int, int, int], words
 
 def _draw_qr(page: FPDF, url: str) -> None:
     """Draw the QR code as squares, which stay sharp at any size, and the address beside it."""
+    import segno
+
     matrix = segno.make_qr(url, error="m").matrix
     side = QR_SIZE / len(matrix)
     left, top = MARGIN, page.h - MARGIN - QR_SIZE
