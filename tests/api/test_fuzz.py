@@ -68,6 +68,7 @@ def api(
     return schema
 
 
+@pytest.mark.timeout(1800)  # In full it takes minutes.
 def test_no_request_finds_what_is_not_described(api: Any, request: pytest.FixtureRequest) -> None:
     many, few = EXAMPLES_IN_FULL if request.config.getoption("--full") else EXAMPLES
     tokens = {role: bearer(role, "ana@example.com" if role == "student" else role) for role in ROLES}
