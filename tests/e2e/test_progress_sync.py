@@ -50,7 +50,7 @@ def synced(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     stack.start_sandbox()
     for name in ("SANDBOX_URL", "SANDBOX_API_KEY"):
         monkeypatch.setenv(name, stack.env[name])
-    monkeypatch.setenv("PARTNER_READ_TIMEOUT", "1")
+    monkeypatch.setenv("PARTNER_READ_TIMEOUT", "3")
     settings_module.get_settings.cache_clear()
     get_partner.cache_clear()
     yield stack
