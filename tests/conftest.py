@@ -45,10 +45,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real processes begin first: they wait more than they work, and the quick ones fill the gaps."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of real processes begin first: they wait more than they work, and the quick ones fill the gaps.
+
+    They also get a second try, which the run reports (decision 17); not so with `--full`, where every failure counts.
+    """
     slow = ("run", "faults", "e2e")
     items.sort(key=lambda item: slow.index(part) if (part := item.path.parent.name) in slow else len(slow))
+    for item in items:
+        if item.path.parent.name in slow and not config.getoption("full"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")
