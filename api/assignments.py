@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import quote
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
@@ -21,6 +20,7 @@ from api.courses import path_id
 from api.enrollments import InputModel, UuidInput
 from api.errors import Detail, Problem, read_body, read_query, read_raw
 from api.idempotency import answer_once
+from api.preconditions import find_version
 from api.student import CamelModel, PageQuery, Uuid
 from api.xp import answer_json
 from db.session import transaction
@@ -32,7 +32,6 @@ from domain.xp_errors import NotEnrolled
 from settings import get_settings
 
 blueprint = Blueprint("assignments", __name__)
-ETAG = re.compile(r'"([0-9]{1,9})"')
 
 State = Literal["draft", "submitted", "graded", "returned", "resubmitted"]
 
@@ -203,19 +202,6 @@ def download(file_id: str) -> Response:
     return response
 
 
-def read_version(*, required: bool) -> int | None:
-    """Return the version that `If-Match` names, None without one; raise the 428 where it has to, or the 412."""
-    given = request.headers.get("If-Match")
-    if given is None:
-        if required:
-            raise Problem("version_required")
-        return None
-    match = ETAG.fullmatch(given.strip(" \t"))
-    if match is None:
-        raise Problem("stale_version")
-    return int(match[1])
-
-
 def file_address(url: str) -> str:
     """Return the address of a file: ours in full, an imported one as it is."""
     return f"{get_settings().app_url}{url}" if url.startswith("/") else url
@@ -263,7 +249,7 @@ def _store(assignment_id: str, name: str, content: bytes) -> FileAnswer | Proble
 
 def _save(session: Session, assignment_id: str, values: WorkInput, *, hand_in: bool) -> Response:
     work = assignments.Work(values.content, values.file_ids)
-    expected = read_version(required=False)
+    expected = find_version()
     with refusals():
         saved = assignments.save(
             session, current_user_id(), assignment_id, work, expected=expected, hand_in=hand_in

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 import api.learning_problems  # noqa: F401 - registers the codes
 from api import flags
+from api.assignments import file_address
 from api.auth import current_user_id, public, requires_user
 from api.courses import path_id
 from api.errors import Problem, read_query, wants_html
@@ -116,7 +117,7 @@ def pdf(certificate_id: str) -> Response:
     found, settings = _own(certificate_id), get_settings()
     body = certificate_pdf.render(
         found,
-        verify_url=_address(found.certificate_url),
+        verify_url=file_address(found.certificate_url),
         issuer=settings.certificate_issuer,
         font=settings.certificate_font,
     )
@@ -199,7 +200,7 @@ def view(found: certificates.Certificate) -> CertificateAnswer:
         **vars(found),
         "status": found.status_at(datetime.now(UTC)),
         "verification_code": show_code(found.verification_code),
-        "certificate_url": _address(found.certificate_url),
+        "certificate_url": file_address(found.certificate_url),
         "pdf_url": f"{base}/pdf" if found.status == "valid" else None,
         "badge_url": f"{base}/badge" if found.status == "valid" and signs is not None else None,
     }
@@ -238,10 +239,6 @@ def _verified(found: certificates.Certificate) -> VerifiedCertificate:
         expires_at=found.expires_at,
         revoked_at=found.revoked_at,
     )
-
-
-def _address(url: str) -> str:
-    return f"{get_settings().app_url}{url}" if url.startswith("/") else url
 
 
 def _issuer() -> badges.Issuer:

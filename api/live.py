@@ -26,10 +26,11 @@ from api.auth import current_identity, current_user_id, is_still, requires_user
 from api.errors import Problem, read_query
 from api.profile import StatsAnswer, answer_tagged
 from api.student import CamelModel, Uuid
-from api.xp import StandingAnswer, current_curve
+from api.xp import StandingAnswer
 from db.session import transaction
 from domain import live
 from domain.errors import NotFound
+from domain.levels import current_curve
 from settings import get_settings
 
 # Streams that one user may hold in one process: a window, and one that has not noticed yet that it was closed.

@@ -16,8 +16,8 @@ from api.auth import current_identity, requires
 from api.enrollments import check_uuid
 from api.errors import MAX_BODY, Detail, Problem, read_query, read_raw, validation_problem
 from api.idempotency import answer_once
-from api.ops_quizzes import read_version
 from api.ops_xp import Reason
+from api.preconditions import read_version
 from api.student import CamelModel, PageQuery, Uuid
 from api.xp import answer_json
 from db.session import transaction

@@ -6,12 +6,11 @@ so that two people do not overwrite each other.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, TypedDict
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from sqlalchemy.orm import Session
@@ -30,6 +29,7 @@ from api.enrollments import InputModel, UuidInput
 from api.errors import Detail, Problem, read_body, read_query
 from api.idempotency import answer_once
 from api.ops_xp import Reason
+from api.preconditions import read_version
 from api.student import CamelModel, Uuid
 from api.xp import answer_json
 from db.session import transaction
@@ -50,7 +50,6 @@ from domain.errors import NotFound
 from domain.student_view import InvalidCursor
 
 blueprint = Blueprint("ops_courses", __name__)
-ETAG = re.compile(r'"(\d{1,9})"')
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
@@ -336,17 +335,6 @@ def _put_category(session: Session, values: CategoryInput) -> Response:
 
 def _who(values: EditModel) -> Who:
     return Who(actor=current_identity().subject, reason=values.reason)
-
-
-def read_version() -> int:
-    """Return the version that `If-Match` names; raise the 428 without one, the 412 for one that we never gave."""
-    given = request.headers.get("If-Match")
-    if given is None:
-        raise Problem("version_required")
-    match = ETAG.fullmatch(given.strip())
-    if match is None:
-        raise Problem("stale_version")
-    return int(match[1])
 
 
 def _answer(session: Session, course_id: str, status: int = 200) -> Response:

@@ -16,13 +16,15 @@ from api.enrollments import InputModel, UuidInput
 from api.errors import read_body, read_query
 from api.flags import requires as requires_feature
 from api.idempotency import answer_once
-from api.ops_quizzes import QuizReasonInput, StaffQuestion, Why, read_version, who
+from api.ops_quizzes import QuizReasonInput, StaffQuestion, Why, who
+from api.preconditions import read_version
 from api.quizzes import AttemptState, QuizAttemptSummary, refusals
 from api.student import CamelModel, PageQuery, Uuid
-from api.xp import answer_json, current_curve
+from api.xp import answer_json
 from db.session import transaction
 from domain import quiz_staff
 from domain.course_fields import check_text
+from domain.levels import current_curve
 from domain.quiz_editing import QUESTIONS_MAX
 from domain.quiz_grading import POINTS_MAX
 from domain.quiz_staff import Mark, Marked, Waiting

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from pydantic import AfterValidator, BaseModel, Field, JsonValue
 from sqlalchemy.orm import Session
 
 from api.auth import current_identity, requires
 from api.courses import path_id
 from api.enrollments import InputModel, UuidInput
-from api.errors import Problem, read_body, read_query
+from api.errors import read_body, read_query
 from api.flags import requires as requires_feature
 from api.idempotency import answer_once
+from api.preconditions import read_version
 from api.quizzes import QuestionType, refusals
 from api.student import CamelModel, PageQuery, Uuid
 from api.xp import answer_json
@@ -28,7 +28,6 @@ from domain.quiz_grading import POINTS_MAX
 from domain.quiz_grading import Question as Asked
 
 blueprint = Blueprint("ops_quizzes", __name__)
-ETAG = re.compile(r'"(\d{1,9})"')
 
 Why = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(check_text)]
 Text = Annotated[str, Field(min_length=1, max_length=5_000), AfterValidator(check_text)]
@@ -249,17 +248,6 @@ def _publish(quiz_id: str, *, published: bool) -> Response:
 
 def who(reason: str | None) -> Who:
     return Who(current_identity().subject, reason)
-
-
-def read_version() -> int:
-    """Return the version that `If-Match` names; raise the 428 without one, the 412 for one that we never gave."""
-    given = request.headers.get("If-Match")
-    if given is None:
-        raise Problem("version_required")
-    match = ETAG.fullmatch(given.strip())
-    if match is None:
-        raise Problem("stale_version")
-    return int(match[1])
 
 
 def _answer(session: Session, quiz: Quiz, status: int = 200) -> Response:

@@ -13,10 +13,10 @@ from api.enrollments import InputModel, UserName, UuidInput, check_uuid
 from api.errors import Problem, read_body
 from api.idempotency import answer_once, caller_hash
 from api.student import CamelModel, Uuid
-from api.xp import answer_json, current_curve
+from api.xp import answer_json
 from domain import staff, users, xp_corrections
 from domain.errors import NotFound, NotPossible
-from domain.levels import stand
+from domain.levels import current_curve, stand
 from domain.xp_corrections import ADJUSTMENT_MAX, Posted
 from domain.xp_errors import BelowZero, KeyReused, ReversedBefore
 

@@ -14,10 +14,11 @@ from api.enrollments import InputModel
 from api.errors import Problem, read_body
 from api.student import CamelModel, Uuid
 from api.users import Name, TimeZone
-from api.xp import StandingAnswer, answer_json, current_curve
+from api.xp import StandingAnswer, answer_json
 from db.session import transaction
 from domain import profile
 from domain.errors import NotFound
+from domain.levels import current_curve
 
 blueprint = Blueprint("profile", __name__)
 

@@ -20,10 +20,11 @@ from api.errors import Detail, Problem, read_body, read_query
 from api.flags import requires as requires_feature
 from api.idempotency import answer_once
 from api.student import CamelModel, PageQuery, Uuid
-from api.xp import answer_json, current_curve
+from api.xp import answer_json
 from db.session import transaction
 from domain import quizzes
 from domain.errors import NotFound
+from domain.levels import current_curve
 from domain.quiz_editing import QUESTIONS_MAX
 from domain.quiz_errors import (
     AttemptClosed,

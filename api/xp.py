@@ -16,10 +16,9 @@ from api.idempotency import answer_once
 from api.student import CamelModel, PageQuery, Uuid
 from db.session import transaction
 from domain import courses, xp, xp_view
-from domain.levels import Curve, parse, stand
+from domain.levels import current_curve, stand
 from domain.student_view import InvalidCursor
 from domain.xp_errors import CompletedBefore, NoLesson, NotEnrolled, WrongAmount
-from settings import get_settings
 
 blueprint = Blueprint("xp", __name__)
 RESPOND_ASYNC = "respond-async"
@@ -167,11 +166,6 @@ def analytics() -> Response:
     with transaction() as session:
         rows = xp_view.analyse(session, current_user_id(), by=query.by, days=query.days or None)
     return answer_json(Shares(data=[Share.model_validate(row) for row in rows]))
-
-
-def current_curve() -> Curve:
-    """Return the curve that the settings name."""
-    return parse(get_settings().level_curve)
 
 
 def answer_json(model: BaseModel, status: int = 200) -> Response:

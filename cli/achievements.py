@@ -58,7 +58,7 @@ def rebuild(after: str | None, as_json: bool) -> None:
     from settings import get_settings
 
     settings = get_settings()
-    curve, following = levels.parse(settings.level_curve), after or counters.FIRST
+    curve, following = levels.current_curve(), after or counters.FIRST
     users = differed = 0
     while True:
         with transaction() as session:

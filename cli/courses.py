@@ -28,8 +28,7 @@ def delete(id: UUID, reason: str | None, actor: str | None, dry_run: bool, as_js
     from db.session import transaction
     from domain import courses as rules
     from domain import staff
-    from domain.levels import parse
-    from settings import get_settings
+    from domain.levels import current_curve
 
     if not reason and not dry_run:
         raise click.UsageError("--reason is needed; to look first, --dry-run")
@@ -37,7 +36,7 @@ def delete(id: UUID, reason: str | None, actor: str | None, dry_run: bool, as_js
         found = vars(rules.preview(session, str(id)))
         state = "nothing was changed"
         if not dry_run:
-            gone = rules.delete(session, parse(get_settings().level_curve), str(id))
+            gone = rules.delete(session, current_curve(), str(id))
             state = "deleted" if gone else "being deleted"
             staff.record(
                 session,

@@ -203,10 +203,9 @@ def _open(url: str, schema: str, zone: str) -> Source:
 
 def _options(name: str, batch: int, **more: Any) -> Options:
     from domain.legacy.importing import Options
-    from domain.levels import parse
-    from settings import get_settings
+    from domain.levels import current_curve
 
-    return Options(name, parse(get_settings().level_curve), batch=batch, **more)
+    return Options(name, current_curve(), batch=batch, **more)
 
 
 class _Progress:

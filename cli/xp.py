@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from cli.output import json_option, print_json, print_record, print_table
 from cli.xp_multipliers import multiplier
-
-if TYPE_CHECKING:
-    from domain.levels import Curve
 
 SHOWN = 20
 DRIFT_COLUMNS = ["user_id", "total_xp", "sum", "last_balance", "level", "level_due"]
@@ -36,8 +31,9 @@ def verify(repair: bool, as_json: bool) -> int:
     """
     from db.session import transaction
     from domain import xp_checks
+    from domain.levels import current_curve
 
-    curve, after, users = _curve(), xp_checks.FIRST, 0
+    curve, after, users = current_curve(), xp_checks.FIRST, 0
     drifts: list[dict[str, object]] = []
     while True:
         with transaction() as session:
@@ -64,8 +60,9 @@ def recompute_levels() -> None:
     """Give everyone the levels of LEVEL_CURVE; after the setting was changed. Safe to repeat and to interrupt."""
     from db.session import transaction
     from domain import xp_checks
+    from domain.levels import current_curve
 
-    curve, after = _curve(), xp_checks.FIRST
+    curve, after = current_curve(), xp_checks.FIRST
     while True:
         with transaction() as session:
             following = xp_checks.recompute_levels(session, curve, after)
@@ -83,8 +80,9 @@ def show(email: str, as_json: bool) -> None:
     from db.session import transaction
     from domain import users, xp_view
     from domain.errors import NotFound
+    from domain.levels import current_curve
 
-    curve = _curve()
+    curve = current_curve()
     with transaction() as session:
         user = users.find_by_email(session, email)
         if user is None:
@@ -99,10 +97,3 @@ def show(email: str, as_json: bool) -> None:
     if entries:
         click.echo()
         print_table(entries, ["created_at", "kind", "amount", "balance_after", "category", "reason", "id"])
-
-
-def _curve() -> Curve:
-    from domain.levels import parse
-    from settings import get_settings
-
-    return parse(get_settings().level_curve)

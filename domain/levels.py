@@ -10,6 +10,8 @@ from functools import lru_cache
 from itertools import pairwise
 from math import isqrt
 
+from settings import get_settings
+
 TABLE = re.compile(r"table:(\d{1,4}):(0(?:,\d{1,12})*)")
 
 
@@ -54,6 +56,11 @@ def parse(spec: str) -> Curve:
     if found is None:
         raise ValueError("must be sqrt, linear, or table:START:0,T1,T2,... with rising numbers")
     return make_table(int(found[1]), [int(part) for part in found[2].split(",")])
+
+
+def current_curve() -> Curve:
+    """Return the curve that `LEVEL_CURVE` names."""
+    return parse(get_settings().level_curve)
 
 
 def make_table(start: int, thresholds: list[int]) -> Curve:

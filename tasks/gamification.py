@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from db.session import transaction
-from domain import achievement_catalogue, achievements, levels, streak_store
+from domain import achievement_catalogue, achievements, streak_store
 from domain.counters import FIRST
-from domain.levels import Curve
+from domain.levels import current_curve
 from settings import get_settings
 from workers.job import JobRun, job, periodic
 
@@ -16,14 +16,14 @@ def settle(run: JobRun) -> None:
     per_day = get_settings().streak_xp
     # A transaction of its own, without the job's row: that of the user comes first, and all of it may be done twice.
     with transaction() as session:
-        achievements.settle(session, _curve(), run.subject_id, xp_per_day=per_day)
+        achievements.settle(session, current_curve(), run.subject_id, xp_per_day=per_day)
 
 
 @job("achievements.backfill")
 def backfill(run: JobRun) -> None:
     """Show an achievement to everybody batch by batch; a killed worker's successor goes on with who is left."""
     while run.checkpoint(
-        lambda session: achievement_catalogue.backfill_batch(session, _curve(), run.subject_id)
+        lambda session: achievement_catalogue.backfill_batch(session, current_curve(), run.subject_id)
     ):
         pass
 
@@ -37,7 +37,3 @@ def nightly() -> None:
     while calendar and after is not None:
         with transaction() as session:
             after = streak_store.refresh_due(session, calendar, after)
-
-
-def _curve() -> Curve:
-    return levels.parse(get_settings().level_curve)

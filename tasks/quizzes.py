@@ -5,9 +5,8 @@ from __future__ import annotations
 import structlog
 
 from db.session import transaction
-from domain import levels, quiz_editing, quizzes
-from domain.levels import Curve
-from settings import get_settings
+from domain import quiz_editing, quizzes
+from domain.levels import current_curve
 from workers.job import JobRun, job, periodic
 
 log = structlog.get_logger("tasks.quizzes")
@@ -25,16 +24,14 @@ def expire() -> None:
 @job("quizzes.close")
 def close(run: JobRun) -> None:
     """Submit what was saved of an attempt and grade it. The subject is the attempt."""
-    if run.checkpoint(lambda session: quizzes.close_overdue(session, _curve(), run.subject_id)):
+    if run.checkpoint(lambda session: quizzes.close_overdue(session, current_curve(), run.subject_id)):
         log.info("[Quiz] submitted at the deadline", attempt_id=run.subject_id)
 
 
 @job("quizzes.regrade")
 def regrade(run: JobRun) -> None:
     """Grade a quiz's attempts anew, batch by batch; a killed worker's successor goes on with what is left."""
-    while run.checkpoint(lambda session: quiz_editing.regrade_batch(session, _curve(), run.subject_id)):
+    while run.checkpoint(
+        lambda session: quiz_editing.regrade_batch(session, current_curve(), run.subject_id)
+    ):
         pass
-
-
-def _curve() -> Curve:
-    return levels.parse(get_settings().level_curve)

@@ -9,9 +9,9 @@ import structlog
 from sqlalchemy.orm import Session
 
 from db.session import transaction
-from domain import achievements, alerts, certificates, courses, levels, xp, xp_checks, xp_partners
+from domain import achievements, alerts, certificates, courses, xp, xp_checks, xp_partners
 from domain.errors import NotFound
-from domain.levels import Curve
+from domain.levels import current_curve
 from domain.xp_errors import CompletedBefore, NoLesson, NotEnrolled
 from settings import get_settings
 from workers.job import JobRun, job, periodic
@@ -28,7 +28,7 @@ def award(run: JobRun) -> None:
         if kind == "lesson":
             run.checkpoint(lambda session: _complete(session, run.subject_id, name, rest))
         else:
-            run.checkpoint(lambda session: xp_partners.settle(session, _curve(), run.subject_id))
+            run.checkpoint(lambda session: xp_partners.settle(session, current_curve(), run.subject_id))
     except CompletedBefore:
         log.info("[AwardXP] completed before", user_id=run.subject_id, lesson_id=name)
     except (NotEnrolled, NoLesson, NotFound) as reason:
@@ -40,7 +40,7 @@ def after_award(run: JobRun) -> None:
     """Do what follows from an award: streak, counters, achievements, certificates. The subject is the ledger entry."""
     per_day = get_settings().streak_xp
     with transaction() as session:
-        achievements.follow_award(session, _curve(), run.subject_id, xp_per_day=per_day)
+        achievements.follow_award(session, current_curve(), run.subject_id, xp_per_day=per_day)
     run.checkpoint(lambda session: certificates.follow_award(session, run.subject_id))
     log.info("[AwardXP] awarded", entry_id=run.subject_id)
 
@@ -48,7 +48,7 @@ def after_award(run: JobRun) -> None:
 @job("courses.delete")
 def delete_course(run: JobRun) -> None:
     """Delete a course batch by batch; a killed worker's successor goes on with what is left."""
-    while run.checkpoint(lambda session: courses.delete_batch(session, _curve(), run.subject_id)):
+    while run.checkpoint(lambda session: courses.delete_batch(session, current_curve(), run.subject_id)):
         pass
 
 
@@ -59,9 +59,9 @@ def verify() -> None:
     after: str | None = xp_checks.FIRST
     while after is not None:
         with transaction() as session:
-            chunk = xp_checks.compare(session, _curve(), after)
+            chunk = xp_checks.compare(session, current_curve(), after)
             for drift in chunk.drifts:
-                xp_checks.repair(session, _curve(), drift, actor="usher", run=run)
+                xp_checks.repair(session, current_curve(), drift, actor="usher", run=run)
             if chunk.drifts:
                 alerts.tell_of_drift(session, run)
         after = chunk.next_after
@@ -71,8 +71,6 @@ def _complete(session: Session, user_id: str, lesson_id: str, rest: list[str]) -
     """Complete a lesson at the time that the key ends with; one of an earlier version ends with the user."""
     course_id = courses.course_of(session, lesson_id)
     at = datetime.fromtimestamp(int(rest[1]), UTC) if len(rest) > 1 else None
-    xp.complete_lesson(session, _curve(), xp.Completion(user_id, course_id, lesson_id, completed_at=at))
-
-
-def _curve() -> Curve:
-    return levels.parse(get_settings().level_curve)
+    xp.complete_lesson(
+        session, current_curve(), xp.Completion(user_id, course_id, lesson_id, completed_at=at)
+    )

@@ -91,7 +91,7 @@ def test_the_mail_is_asked_for_with_the_first_repair(mailed: Stack, monkeypatch:
     def die_at_the_second(session: xp.Session, curve: object, after: str) -> xp_checks.Chunk:
         if after != xp_checks.FIRST:
             raise SystemExit
-        return compare(session, xp_tasks._curve(), after, 1)
+        return compare(session, xp_tasks.current_curve(), after, 1)
 
     monkeypatch.setattr(xp_checks, "compare", die_at_the_second)
     with pytest.raises(SystemExit):
