@@ -17,7 +17,7 @@ from api.auth import current_user_id, requires_user
 from api.errors import Problem
 from db.session import transaction
 from domain.student_view import LAUNCHABLE, LaunchSeat, failure_reference, find_seat
-from partners.base import FormPost, Launch, Redirect
+from partners.base import Click, FormPost, Launch, Redirect, Student
 from partners.errors import PartnerError, RetryLater
 from partners.registry import get_partner
 from settings import get_settings
@@ -70,8 +70,14 @@ def _check(seat: LaunchSeat, user_id: str) -> str:
 def _mint(seat: LaunchSeat, external_id: str) -> Launch:
     return_url = f"{get_settings().app_url}/dashboard"
     try:
-        partner = get_partner(seat.provider_type)
-        return partner.launch(external_id, return_url=return_url, key=str(uuid.uuid4()))
+        click = Click(
+            seat.id,
+            Student(seat.account_reference, seat.email, seat.name or seat.email),
+            seat.course_code,
+            return_url,
+            str(uuid.uuid4()),
+        )
+        return get_partner(seat.provider_type).launch(external_id, click)
     except PartnerError as error:
         log.warning(
             "[PartnerLaunch] failed",

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import bulkhead, dashboard, enrollments, legacy, startup, sync, webhook_intake, xp
+from bench import bulkhead, dashboard, enrollments, legacy, legacy_beside, startup, sync, webhook_intake, xp
 from bench.lab import Lab, open_lab
 from bench.report import Plan, print_context, say
 
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[Lab, Plan], None]] = {
     "bulkhead": bulkhead.run,
     "sync": sync.run,
     "legacy": legacy.run,
+    "legacy_beside": legacy_beside.run,
     "xp": xp.run,
     "dashboard": dashboard.run,
     "startup": startup.run,

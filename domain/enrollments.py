@@ -71,7 +71,7 @@ class Enrollment:
     @property
     def account_reference(self) -> str:
         """Our name for the student at the partner: constant, unique, and not an e-mail address."""
-        return f"usher-{self.student_id}"
+        return account_reference(self.student_id)
 
     @property
     def seat_reference(self) -> str:
@@ -85,6 +85,11 @@ class Enrollment:
     def step(self, name: str) -> str:
         """Return a step's name in the timeline; a seat that is opened anew takes its steps anew."""
         return name if self.generation == 1 else f"{name} ({self.generation})"
+
+
+def account_reference(student_id: str) -> str:
+    """Return our name for a student at every partner."""
+    return f"usher-{student_id}"
 
 
 def open_enrollment(

@@ -11,7 +11,15 @@ from decimal import Decimal
 from sqlalchemy import Select, and_, select, tuple_
 from sqlalchemy.orm import Session
 
-from db.models import PartnerCertificate, PartnerCourse, PartnerEnrollment, PartnerProvider, PartnerSyncState
+from db.models import (
+    PartnerCertificate,
+    PartnerCourse,
+    PartnerEnrollment,
+    PartnerProvider,
+    PartnerSyncState,
+    User,
+)
+from domain.enrollments import account_reference
 
 # The statuses in which a course can be opened.
 LAUNCHABLE = frozenset({"active", "completed"})
@@ -97,6 +105,14 @@ class LaunchSeat:
     status: str
     provider_type: str
     external_enrollment_id: str | None
+    course_code: str
+    email: str
+    name: str
+
+    @property
+    def account_reference(self) -> str:
+        """Our name for the student at the partner."""
+        return account_reference(self.student_id)
 
 
 def list_enrollments(session: Session, student_id: str, *, limit: int, cursor: str | None = None) -> Page:
@@ -118,14 +134,25 @@ def find_seat(session: Session, enrollment_id: str) -> LaunchSeat | None:
     except ValueError:
         return None
     row = session.execute(
-        select(PartnerEnrollment, PartnerProvider.provider_type)
+        select(PartnerEnrollment, PartnerProvider.provider_type, PartnerCourse, User)
         .join(PartnerProvider, PartnerProvider.id == PartnerEnrollment.provider_id)
+        .join(PartnerCourse, PartnerCourse.id == PartnerEnrollment.course_id)
+        .join(User, User.id == PartnerEnrollment.student_id)
         .where(PartnerEnrollment.id == wanted)
     ).one_or_none()
     if row is None:
         return None
-    seat, provider_type = row
-    return LaunchSeat(seat.id, seat.student_id, seat.status, provider_type, seat.external_enrollment_id)
+    seat, provider_type, course, user = row
+    return LaunchSeat(
+        seat.id,
+        seat.student_id,
+        seat.status,
+        provider_type,
+        seat.external_enrollment_id,
+        course.external_course_code or course.course_code,
+        user.email,
+        user.name,
+    )
 
 
 def failure_reference(enrollment_id: str) -> str:

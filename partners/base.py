@@ -89,6 +89,17 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Click:
+    """Who wants into which course now. `key` is the idempotency key of this one launch."""
+
+    enrollment_id: str
+    student: Student
+    course_code: str
+    return_url: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Redirect:
     """A launch that is a redirect. The URL lives until `expires_at` and must never be stored or logged."""
 
@@ -129,7 +140,9 @@ class Partner:
         """Return the account's seat in the course, None where there is none."""
         raise NotImplementedError
 
-    def enroll_in_course(self, account_id: str, course_code: str, *, reference: str, key: str) -> Seat:
+    def enroll_in_course(
+        self, account_id: str, course_code: str, *, student: Student, reference: str, key: str
+    ) -> Seat:
         """Take a seat; where the account has one already, return that one as adopted."""
         raise NotImplementedError
 
@@ -153,8 +166,8 @@ class Partner:
         """Return the certificate, None while there is none."""
         raise NotImplementedError
 
-    def launch(self, external_enrollment_id: str, *, return_url: str, key: str) -> Launch:
-        """Mint a launch for one click."""
+    def launch(self, external_enrollment_id: str, click: Click) -> Launch:
+        """Mint a launch for one click. With `JIT_ON_LAUNCH` the seat's id is our own reference."""
         raise NotImplementedError
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from db.jobs import Claim
 from domain import enrollments
 from domain.enrollments import Enrollment
-from partners.base import Capability, Partner, Redirect, Student
+from partners.base import Capability, Click, Partner, Redirect, Student
 from partners.registry import get_partner, provider_types
 from settings import get_settings
 from workers.job import Failure, JobRun, StepResult, job
@@ -79,6 +79,14 @@ def take(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
             lambda session, result: enrollments.record_seat(session, enrollment, result["id"]),
         )
         seat_id = seat["id"]
+    elif Capability.JIT_ON_LAUNCH in partner.capabilities:
+        # The first click makes the seat: until then, and for looking it up, it goes by our reference.
+        seat = step(
+            "seat",
+            lambda: {"id": enrollment.seat_reference, "made": "at the first launch"},
+            lambda session, result: enrollments.record_seat(session, enrollment, result["id"]),
+        )
+        seat_id = seat["id"]
     if enrollment.generation > 1 and Capability.SUSPEND in partner.capabilities:
         step("unlock", lambda: set_lock(partner, seat_id, locked=False))
     if Capability.SSO in partner.capabilities:
@@ -113,6 +121,8 @@ def give_back(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
             partner.unenroll(seat_id)
         elif Capability.SUSPEND in partner.capabilities:
             partner.suspend(seat_id, suspended=True)
+        elif Capability.JIT_ON_LAUNCH in partner.capabilities:
+            return {"id": seat_id, "closed": "here: the partner makes seats at our launches only"}
         else:
             raise GiveUp(f"partner {enrollment.provider_name} cannot take a seat back by itself: ask them to")
         return {"id": seat_id}
@@ -135,15 +145,21 @@ def find_seat(partner: Partner, enrollment: Enrollment) -> str | None:
     """Return the partner's id of the seat: the one we stored, else the one that is found by our reference."""
     if enrollment.external_enrollment_id is not None:
         return enrollment.external_enrollment_id
-    student = Student(enrollment.account_reference, enrollment.email, enrollment.name or enrollment.email)
-    account = partner.find_account(student)
-    seat = None if account is None else partner.find_enrollment(account.id, enrollment.course_code)
+    if Capability.ENROLL not in partner.capabilities:
+        return None
+    account_id = ""
+    if Capability.ACCOUNTS in partner.capabilities:
+        account = partner.find_account(_student(enrollment))
+        if account is None:
+            return None
+        account_id = account.id
+    seat = partner.find_enrollment(account_id, enrollment.course_code)
     return None if seat is None else seat.id
 
 
 def take_account(partner: Partner, enrollment: Enrollment) -> StepResult:
     """Find the student's account at the partner, or make it."""
-    student = Student(enrollment.account_reference, enrollment.email, enrollment.name or enrollment.email)
+    student = _student(enrollment)
     account = partner.find_account(student)
     if account is not None:
         return {"id": account.id, "adopted": True}
@@ -157,7 +173,11 @@ def take_seat(partner: Partner, enrollment: Enrollment, account_id: str) -> Step
     if seat is not None:
         return {"id": seat.id, "adopted": True}
     seat = partner.enroll_in_course(
-        account_id, enrollment.course_code, reference=enrollment.seat_reference, key=enrollment.key("seat")
+        account_id,
+        enrollment.course_code,
+        student=_student(enrollment),
+        reference=enrollment.seat_reference,
+        key=enrollment.key("seat"),
     )
     return {"id": seat.id, "adopted": seat.adopted}
 
@@ -165,7 +185,18 @@ def take_seat(partner: Partner, enrollment: Enrollment, account_id: str) -> Step
 def check_launch(partner: Partner, enrollment: Enrollment, seat_id: str) -> StepResult:
     """Mint a launch to see that one click will work, and throw it away: launch URLs are never stored."""
     return_url = f"{get_settings().app_url}/dashboard"
-    launch = partner.launch(seat_id, return_url=return_url, key=enrollment.key("launch_check"))
+    click = Click(
+        enrollment.id,
+        _student(enrollment),
+        enrollment.course_code,
+        return_url,
+        enrollment.key("launch_check"),
+    )
+    launch = partner.launch(seat_id, click)
     if isinstance(launch, Redirect):
         return {"launch": "redirect", "host": urlsplit(launch.url).hostname}
     return {"launch": "form_post", "host": urlsplit(launch.action).hostname}
+
+
+def _student(enrollment: Enrollment) -> Student:
+    return Student(enrollment.account_reference, enrollment.email, enrollment.name or enrollment.email)

@@ -46,7 +46,9 @@ def sync(run: JobRun) -> None:
     state = run.read(lambda session: progress.begin(session, run.subject_id))
     partner = get_partner(state.provider_type)
     full = True
-    if state.bulk and Capability.BULK_PROGRESS in partner.capabilities:
+    if not {Capability.PROGRESS, Capability.BULK_PROGRESS} & partner.capabilities:
+        log.info("[syncSingleEnrollment] the partner tells by itself", partner=state.provider_type)
+    elif state.bulk and Capability.BULK_PROGRESS in partner.capabilities:
         try:
             full = sync_in_bulk(run, state, partner)
         except errors.NotFound:
@@ -64,9 +66,10 @@ def sync_one(run: JobRun) -> None:
         target = run.read(lambda session: progress.load_target(session, run.subject_id))
     except NoSuchSeat as error:
         raise GiveUp(str(error)) from None
-    if target.status != "active":
+    partner = get_partner(target.provider_type)
+    if target.status != "active" or Capability.PROGRESS not in partner.capabilities:
         return
-    answer = get_partner(target.provider_type).get_progress(target.external_enrollment_id)
+    answer = partner.get_progress(target.external_enrollment_id)
     run.finally_write(lambda session: _apply_one(session, target, answer))
 
 

@@ -197,7 +197,7 @@ def _begin(
     if state is not None and table.catches_up and not options.full:
         since = state.began_at - options.overlap
     now, rows = source.now(), source.count(table.name)
-    total = rows if since is None else source.count(table.name, since)
+    total = rows if since is None else source.count(table.name, table.key, since)
     remarks = _remarks(source, table, rows)
     with transaction() as session:
         session.execute(BEGIN_PASS, {**names, "since": since, "now": now, "total": total})

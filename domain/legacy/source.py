@@ -75,9 +75,9 @@ class Source:
         """Return the columns of a table that hold times without a zone."""
         return [name for name, kind in self.columns(table).values() if kind == NAIVE]
 
-    def count(self, table: str, since: datetime | None = None) -> int:
-        """Return how many rows a table has, or how many of them changed since."""
-        where, values = self._changed(table, since)
+    def count(self, table: str, key: Sequence[str] = (), since: datetime | None = None) -> int:
+        """Return how many rows a table has, or how many of them `read` yields for what changed since."""
+        where, values = self._changed(table, key, since)
         ((found,),) = self._all(
             sql.SQL("SELECT count(*) FROM {} WHERE {}").format(self._name(table), where), values
         )
@@ -101,11 +101,12 @@ class Source:
     ) -> Iterator[Row]:
         """Yield rows in the order of `key`, those after a key only, or those changed since only.
 
+        With a key of several columns, a changed row comes with all that share its first one: they are judged together.
         Columns that the table does not have are None. Rows without a value in the last column of the key are left out.
         One server-side cursor: the source sorts once, we hold a few thousand rows.
         """
         order = sql.SQL(", ").join(self._key(table, name) for name in key)
-        changed, values = self._changed(table, since)
+        changed, values = self._changed(table, key, since)
         where = [changed, sql.SQL("{} IS NOT NULL").format(self._value(table, key[-1]))]
         if after is not None:
             wanted = sql.SQL(", ").join([sql.Placeholder()] * len(after))
@@ -141,12 +142,20 @@ class Source:
             if not self._connection.closed:
                 self._connection.rollback()
 
-    def _changed(self, table: str, since: datetime | None) -> tuple[sql.Composable, list[object]]:
-        """Return the condition that a row changed since, and its values. Without a time of change all rows did."""
+    def _changed(
+        self, table: str, key: Sequence[str], since: datetime | None
+    ) -> tuple[sql.Composable, list[object]]:
+        """Return the condition that a row, or one of its group, changed since. Without a time of change all rows did."""
         if since is None or "updatedat" not in self.columns(table):
             return sql.SQL("true"), []
         changed = self._time(table, "updatedAt")
-        return sql.SQL("({} >= %s OR {} IS NULL)").format(changed, changed), [since]
+        condition = sql.SQL("({} >= %s OR {} IS NULL)").format(changed, changed)
+        if len(key) > 1:
+            first = self._key(table, key[0])
+            condition = sql.SQL("{} IN (SELECT {} FROM {} WHERE {})").format(
+                first, first, self._name(table), condition
+            )
+        return condition, [since]
 
     def _name(self, table: str) -> sql.Composable:
         return sql.Identifier(self.schema, table)

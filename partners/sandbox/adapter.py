@@ -12,6 +12,7 @@ from partners.base import (
     Account,
     Capability,
     Certificate,
+    Click,
     Partner,
     Progress,
     ProgressPage,
@@ -89,7 +90,9 @@ class SandboxPartner(Partner):
         id = _only_id("GET /enrollments", found)
         return None if id is None else Seat(id)
 
-    def enroll_in_course(self, account_id: str, course_code: str, *, reference: str, key: str) -> Seat:
+    def enroll_in_course(
+        self, account_id: str, course_code: str, *, student: Student, reference: str, key: str
+    ) -> Seat:
         """Take a seat, or adopt the one that is there."""
         body = {"account_id": account_id, "course_code": course_code, "reference": reference}
         try:
@@ -149,15 +152,15 @@ class SandboxPartner(Partner):
         except ValueError as error:
             raise RetryLater(f"GET {call}: {error}", status=answer.status) from None
 
-    def launch(self, external_enrollment_id: str, *, return_url: str, key: str) -> Redirect:
+    def launch(self, external_enrollment_id: str, click: Click) -> Redirect:
         """Mint a launch for one click."""
         call = "/enrollments/{id}/launch"
         answer = self._door.call(
             "POST",
             call,
             path_args={"id": external_enrollment_id},
-            json={"return_url": return_url},
-            headers={"Idempotency-Key": key},
+            json={"return_url": click.return_url},
+            headers={"Idempotency-Key": click.key},
             idempotent=False,
         )
         url = answer.json.get("url") if isinstance(answer.json, dict) else None

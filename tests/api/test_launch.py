@@ -17,7 +17,7 @@ from sqlalchemy import text
 from api import launch as launch_module
 from db.session import get_engine, transaction
 from domain.student_view import failure_reference
-from partners.base import FormPost, Launch, Partner, Redirect
+from partners.base import Click, FormPost, Launch, Partner, Redirect
 from partners.errors import CredentialsWrong, OutcomeUnknown, PartnerError, RateLimited, Refused, RetryLater
 from partners.registry import get_partner
 from settings import get_settings
@@ -34,8 +34,8 @@ class FakePartner(Partner):
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     connections: list[int] = field(default_factory=list)
 
-    def launch(self, external_enrollment_id: str, *, return_url: str, key: str) -> Launch:
-        self.asked.append((external_enrollment_id, return_url, key))
+    def launch(self, external_enrollment_id: str, click: Click) -> Launch:
+        self.asked.append((external_enrollment_id, click.return_url, click.key))
         with transaction() as session:
             open_transactions = text(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"

@@ -13,7 +13,7 @@ from flask import Flask
 
 from api.problems import PROBLEMS
 from cli.main import usher
-from partners.base import Capability, Partner, Redirect, Student
+from partners.base import Capability, Click, Partner, Redirect, Student
 from partners.errors import CredentialsWrong, OutcomeUnknown, RateLimited, Refused
 from settings import Settings
 from tests.partners.conftest import API_KEY, RunningSandbox
@@ -184,10 +184,10 @@ def test_the_example_adapter_takes_a_student_all_the_way(
     example.check()
     assert example.find_account(ADA) is None
     account = example.create_account(ADA, key="k1")
-    seat = example.enroll_in_course(account.id, "4711", reference="usher-seat", key="k2")
+    seat = example.enroll_in_course(account.id, "4711", student=ADA, reference="usher-seat", key="k2")
     assert example.create_account(ADA, key="k3").adopted
-    assert example.enroll_in_course(account.id, "4711", reference="usher-seat", key="k4").adopted
-    launch = example.launch(seat.id, return_url="https://school.test/", key="k5")
+    assert example.enroll_in_course(account.id, "4711", student=ADA, reference="usher-seat", key="k4").adopted
+    launch = example.launch(seat.id, Click("e1", ADA, "4711", "https://school.test/", "k5"))
     assert isinstance(launch, Redirect)
     assert launch.url.startswith("http")
     running_sandbox.move(seat.id, 100)

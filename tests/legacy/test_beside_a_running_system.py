@@ -16,7 +16,7 @@ import pytest
 
 from db.session import transaction
 from domain import xp
-from domain.legacy import importing
+from domain.legacy import checks, importing
 from domain.legacy.source import Source
 from domain.xp_errors import CompletedBefore
 from tests.conftest import Database
@@ -202,3 +202,15 @@ def test_of_two_imports_at_once_one_gives_way(old: OldSystem, proven: Database) 
         with pytest.raises(importing.OtherImport):
             list(first)
     assert imported() == expected(old)
+
+
+def test_a_row_that_becomes_a_duplicate_later_is_named(old: OldSystem, proven: Database) -> None:
+    _, chapters = old.course(1)
+    old.complete("user_a", *chapters)
+    take_over(old)
+    (second,) = old.complete("user_a", *chapters)
+    take_over(old)
+    assert oddities() == [("UserProgress", second, "duplicate_progress")]
+    with Source(old.url, "public", "UTC") as source:
+        options = importing.Options("old", CURVE)
+        assert [check for check in checks.validate(transaction, source, options) if not check.ok] == []

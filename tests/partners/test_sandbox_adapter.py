@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from partners.base import Account, Seat, Student, iter_progress
+from partners.base import Account, Click, Seat, Student, iter_progress
 from partners.errors import (
     Ambiguous,
     CredentialsWrong,
@@ -31,10 +31,14 @@ Serve = Callable[[Script], RawServer]
 ANN = Student("usher-ann", "ann@school.test", "Ann Lee")
 
 
+def click(return_url: str = "https://school.test/back", key: str = "k") -> Click:
+    return Click("3fa85f64-5717-4562-b3fc-2c963f66afa6", ANN, "PY-1", return_url, key)
+
+
 def take_seat(partner: SandboxPartner, reference: str = "usher-ann", course: str = "PY-1") -> str:
     account = partner.create_account(Student(reference, "a@b.test", "A"), key=f"account-{reference}")
     return partner.enroll_in_course(
-        account.id, course, reference=f"e-{reference}", key=f"seat-{reference}"
+        account.id, course, student=ANN, reference=f"e-{reference}", key=f"seat-{reference}"
     ).id
 
 
@@ -44,10 +48,10 @@ def test_a_student_goes_all_the_way(sandbox: RunningSandbox, partner: SandboxPar
     account = partner.create_account(ANN, key="k1")
     assert partner.find_account(ANN) == account
     assert partner.find_enrollment(account.id, "PY-1") is None
-    seat = partner.enroll_in_course(account.id, "PY-1", reference="e1", key="k2")
+    seat = partner.enroll_in_course(account.id, "PY-1", student=ANN, reference="e1", key="k2")
     assert partner.find_enrollment(account.id, "PY-1") == seat
 
-    launch = partner.launch(seat.id, return_url="https://school.test/back", key="k3")
+    launch = partner.launch(seat.id, click("https://school.test/back", "k3"))
     page = requests.get(launch.url, timeout=5)
     assert page.status_code == 200
     assert "Ann Lee" in page.text
@@ -78,18 +82,18 @@ def test_a_student_goes_all_the_way(sandbox: RunningSandbox, partner: SandboxPar
 
 def test_what_exists_already_is_adopted(partner: SandboxPartner) -> None:
     account = partner.create_account(ANN, key="k1")
-    seat = partner.enroll_in_course(account.id, "PY-1", reference="e1", key="k2")
+    seat = partner.enroll_in_course(account.id, "PY-1", student=ANN, reference="e1", key="k2")
     assert partner.create_account(ANN, key="another") == Account(account.id, adopted=True)
-    assert partner.enroll_in_course(account.id, "PY-1", reference="e2", key="other") == Seat(
+    assert partner.enroll_in_course(account.id, "PY-1", student=ANN, reference="e2", key="other") == Seat(
         seat.id, adopted=True
     )
 
 
 def test_a_seat_that_was_given_back_can_be_taken_again(partner: SandboxPartner) -> None:
     account = partner.create_account(ANN, key="k1")
-    first = partner.enroll_in_course(account.id, "PY-1", reference="e1", key="k2")
+    first = partner.enroll_in_course(account.id, "PY-1", student=ANN, reference="e1", key="k2")
     partner.unenroll(first.id)
-    second = partner.enroll_in_course(account.id, "PY-1", reference="e1", key="k3")
+    second = partner.enroll_in_course(account.id, "PY-1", student=ANN, reference="e1", key="k3")
     assert second.id != first.id
     assert not second.adopted
 
@@ -101,7 +105,9 @@ def test_four_at_once_give_one_account_and_one_seat(sandbox: RunningSandbox, tur
         accounts = list(pool.map(lambda n: partner.create_account(ANN, key=f"k{n}"), range(4)))
         seats = list(
             pool.map(
-                lambda n: partner.enroll_in_course(accounts[n].id, "PY-1", reference="e", key=f"s{n}"),
+                lambda n: partner.enroll_in_course(
+                    accounts[n].id, "PY-1", student=ANN, reference="e", key=f"s{n}"
+                ),
                 range(4),
             )
         )
@@ -132,10 +138,10 @@ def test_a_seat_whose_answer_was_lost_is_found_and_adopted(
     account = partner.create_account(ANN, key="k1")
     sandbox.fault("POST /enrollments", lose_answer=True, times=1)
     with pytest.raises(OutcomeUnknown):
-        partner.enroll_in_course(account.id, "PY-1", reference="e1", key="k2")
+        partner.enroll_in_course(account.id, "PY-1", student=ANN, reference="e1", key="k2")
     found = partner.find_enrollment(account.id, "PY-1")
     assert found is not None
-    again = partner.enroll_in_course(account.id, "PY-1", reference="e1", key="k3")
+    again = partner.enroll_in_course(account.id, "PY-1", student=ANN, reference="e1", key="k3")
     assert again == Seat(found.id, adopted=True)
     assert len(sandbox.state()["enrollments"]) == 1
 
@@ -143,15 +149,15 @@ def test_a_seat_whose_answer_was_lost_is_found_and_adopted(
 CALLS: dict[str, Callable[[SandboxPartner, str], object]] = {
     "POST /accounts": lambda partner, _: partner.create_account(ANN, key="a"),
     "GET /accounts": lambda partner, _: partner.find_account(ANN),
-    "POST /enrollments": lambda partner, _: partner.enroll_in_course("acc", "C", reference="r", key="k"),
+    "POST /enrollments": lambda partner, _: partner.enroll_in_course(
+        "acc", "C", student=ANN, reference="r", key="k"
+    ),
     "GET /enrollments": lambda partner, _: partner.find_enrollment("acc", "C"),
     "DELETE /enrollments/{id}": lambda partner, seat: partner.unenroll(seat),
     "GET /enrollments/{id}/progress": lambda partner, seat: partner.get_progress(seat),
     "GET /progress": lambda partner, _: partner.progress_page(None, 10),
     "GET /enrollments/{id}/certificate": lambda partner, seat: partner.get_certificate(seat),
-    "POST /enrollments/{id}/launch": lambda partner, seat: partner.launch(
-        seat, return_url="http://s.test", key="l"
-    ),
+    "POST /enrollments/{id}/launch": lambda partner, seat: partner.launch(seat, click("http://s.test", "l")),
 }
 # What each fault means to a GET or DELETE, and to a POST.
 FAULTS: list[tuple[dict[str, Any], type[PartnerError], type[PartnerError]]] = [
@@ -210,7 +216,7 @@ def test_a_wrong_key_is_told_apart_from_everything_else(sandbox: RunningSandbox)
 def test_a_course_that_is_refused_says_why(partner: SandboxPartner) -> None:
     account = partner.create_account(ANN, key="k1")
     with pytest.raises(Refused, match="POST /enrollments: 422, this course cannot be booked"):
-        partner.enroll_in_course(account.id, "REFUSE-1", reference="e1", key="k2")
+        partner.enroll_in_course(account.id, "REFUSE-1", student=ANN, reference="e1", key="k2")
 
 
 # Progress in bulk
@@ -303,7 +309,7 @@ def test_a_conflict_that_the_look_up_does_not_confirm_is_unknown(serve: Serve) -
     with pytest.raises(OutcomeUnknown):
         partner.create_account(ANN, key="k")
     with pytest.raises(OutcomeUnknown):
-        partner.enroll_in_course("a", "c", reference="r", key="k")
+        partner.enroll_in_course("a", "c", student=ANN, reference="r", key="k")
 
 
 GOOD = {"enrollment_id": "e1", "percentage": 50, "status": "active", "updated_at": None, "completed_at": None}
@@ -372,13 +378,11 @@ def test_a_cursor_that_is_none_is_not_followed(serve: Serve, cursor: Any) -> Non
 )
 def test_a_launch_leads_to_a_web_address_or_nowhere(serve: Serve, url: Any) -> None:
     with pytest.raises(Refused):
-        says(serve, {"url": url}).launch("e", return_url="http://s.test", key="k")
+        says(serve, {"url": url}).launch("e", click("http://s.test", "k"))
 
 
 def test_a_launch_without_a_readable_end_is_a_launch(serve: Serve) -> None:
-    launch = says(serve, {"url": "https://h.test/x", "expires_at": "soon"}).launch(
-        "e", return_url="r", key="k"
-    )
+    launch = says(serve, {"url": "https://h.test/x", "expires_at": "soon"}).launch("e", click("r", "k"))
     assert (launch.url, launch.expires_at) == ("https://h.test/x", None)
 
 
