@@ -6,7 +6,9 @@ Values come from the environment first, then from ``$USHER_DATA_DIR/runtime.env`
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +27,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 RUNTIME_ENV_FILE = "runtime.env"
 STRIPE_API = "https://api.stripe.com"
+# Names of partners' adapters: they name queues, files and rows.
+PROVIDER_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
 class ConfigurationError(Exception):
@@ -67,6 +71,24 @@ class Settings(BaseSettings):
     hsi_api_secret: SecretStr | None = None
     certiport_api_key: SecretStr | None = None
     certiport_org_id: str | None = None
+    partners: Annotated[list[str], NoDecode] = Field(
+        default_factory=lambda: ["certiport", "hsi", "milady", "sandbox"],
+        description="the provider types that are served, separated by commas",
+    )
+    partners_dir: Path | None = Field(
+        None, description="a folder of partner configurations, NAME.yaml; all of them are served"
+    )
+    credentials_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        default_factory=list,
+        description="keys that seal partners' credentials in the database, the newest first, separated by commas",
+    )
+    partner_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="hosts that partners may be at, separated by commas; *.example.com; any public one when unset",
+    )
+    partner_private_addresses: bool = Field(
+        False, description="whether partners may be at private addresses, as in development"
+    )
     partner_connect_timeout: float = Field(3.0, gt=0, description="seconds")
     partner_read_timeout: float = Field(10.0, gt=0, description="seconds for one whole call")
 
@@ -176,7 +198,14 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("stripe_webhook_secret", "cors_origins", mode="before")
+    @field_validator(
+        "stripe_webhook_secret",
+        "cors_origins",
+        "partners",
+        "credentials_keys",
+        "partner_hosts",
+        mode="before",
+    )
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -188,6 +217,26 @@ class Settings(BaseSettings):
     def _need_one(cls, value: list[SecretStr]) -> list[SecretStr]:
         if not value:
             raise ValueError("needs at least one secret")
+        return value
+
+    @field_validator("partners")
+    @classmethod
+    def _check_partners(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not PROVIDER_TYPE.fullmatch(name):
+                raise ValueError(f"{name!r} is no provider type: small letters, digits and hyphens")
+        return value
+
+    @field_validator("credentials_keys")
+    @classmethod
+    def _check_credentials_keys(cls, value: list[SecretStr]) -> list[SecretStr]:
+        for key in value:
+            try:
+                size = len(base64.urlsafe_b64decode(key.get_secret_value()))
+            except ValueError:
+                size = 0
+            if size != 32:
+                raise ValueError("each key must be 32 bytes in URL-safe base64: usher partner key makes one")
         return value
 
     @field_validator("cors_origins")
@@ -269,6 +318,11 @@ class Settings(BaseSettings):
         """Return the address of the file store."""
         return self.files_url or f"file://{self.usher_data_dir.absolute()}/files"
 
+    def environment(self) -> dict[str, str]:
+        """Return what partners' configurations may refer to by name: the environment, and `runtime.env` below it."""
+        known = {name.upper(): _plain(value) for name, value in self if isinstance(value, str | SecretStr)}
+        return {**known, **{name: value for name, value in os.environ.items() if value}}
+
     def sqlalchemy_url(self) -> str:
         """Return the database address in the form SQLAlchemy wants (`postgresql+psycopg2://`)."""
         rest = self.database_url.get_secret_value().split("://", 1)[1]
@@ -284,6 +338,10 @@ class Settings(BaseSettings):
             self.nextauth_secret,
         ]
         return list(dict.fromkeys(secret.get_secret_value() for secret in given if secret is not None))
+
+
+def _plain(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _require_scheme(url: str, schemes: set[str]) -> None:

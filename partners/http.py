@@ -20,7 +20,7 @@ from __future__ import annotations
 import json as jsonlib
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -30,6 +30,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import structlog
 
+from partners.addresses import OPEN, AddressRules
 from partners.errors import (
     Conflict,
     CredentialsWrong,
@@ -43,7 +44,7 @@ from partners.errors import (
 )
 from partners.hooks import CallRecord, pass_gate, tell_witness
 from partners.redaction import redact
-from partners.wire import Broken, Reply, Stale, Unreachable, Wire
+from partners.wire import Broken, Forbidden, Reply, Stale, Unreachable, Wire
 
 MAX_PAUSE = 86_400.0  # seconds that a partner's Retry-After is believed
 MESSAGE_LENGTH = 200  # characters of a partner's own words
@@ -76,11 +77,12 @@ log = structlog.get_logger("partners.http")
 
 
 class Answer(NamedTuple):
-    """What a partner answered. `json` is None where the body is empty."""
+    """What a partner answered. `json` is None where the body is empty, or is none and the call accepts that."""
 
     status: int
     json: Any
     headers: Message
+    body: bytes = b""
 
 
 class HttpDoor:
@@ -94,11 +96,14 @@ class HttpDoor:
         connect_timeout: float,
         timeout: float,
         headers: Mapping[str, str] | None = None,
+        secrets: Collection[str] = (),
+        rules: AddressRules = OPEN,
         on_call: Callable[[CallRecord], None] | None = None,
     ) -> None:
         """Open nothing yet. Times are in seconds: `timeout` is for one whole call, `connect_timeout` for an address.
 
-        The values of `headers`, which go with every call, are taken for secrets. `on_call` must not raise.
+        The values of `headers`, which go with every call, are taken for secrets, as are `secrets`; none of them is ever
+        logged. `rules` say where the partner may be. `on_call` must not raise.
         """
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -107,7 +112,7 @@ class HttpDoor:
         port = parts.port or (443 if tls else 80)
         self._partner, self._timeout, self._on_call = partner, timeout, on_call
         self._prefix = parts.path.rstrip("/")
-        self._wire = Wire(parts.hostname, port, tls=tls, connect_timeout=connect_timeout)
+        self._wire = Wire(parts.hostname, port, tls=tls, connect_timeout=connect_timeout, rules=rules)
         given = dict(headers or {})
         host = parts.netloc.rpartition("@")[2]
         fixed = {
@@ -117,9 +122,10 @@ class HttpDoor:
             "Accept-Encoding": "identity",
         }
         self._head = _render_headers(fixed | given)
-        words = (word for value in given.values() for word in (value, value.rpartition(" ")[2]))
+        words = [word for value in given.values() for word in (value, value.rpartition(" ")[2])] + [*secrets]
         # Names the credential without telling it: those who share it share its rate limit.
-        self._credential = sha256(f"{base_url}\n{self._head}".encode()).hexdigest()[:24]
+        named = "\n".join([base_url, self._head, *secrets])
+        self._credential = sha256(named.encode()).hexdigest()[:24]
         self._secrets = [word for word in words if len(word) >= SECRET_LENGTH]
 
     def call(
@@ -130,12 +136,17 @@ class HttpDoor:
         path_args: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
+        form: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = None,
         headers: Mapping[str, str] | None = None,
         idempotent: bool,
         accept: Collection[int] = (),
+        judge: Callable[[Answer], None] | None = None,
         timeout: float | None = None,
     ) -> Answer:
         """Call the partner and return its 2xx answer, or one with a status in `accept` (`json` is then best effort).
+
+        `form` is sent urlencoded, in place of `json`. `judge` sees such an answer first and raises the `PartnerError`
+        that it means: for partners that answer errors with 200, or mean something else by a status.
 
         Raises a `PartnerError` otherwise, as the module's table says. A status is never retried here: the job does
         that, and counts it.
@@ -146,10 +157,12 @@ class HttpDoor:
             pass_gate(self._partner, self._credential)
             started = time.monotonic()
             deadline = started + (timeout or self._timeout)
-            request = self._render(method, path_template, path_args, params, json, headers)
+            request = self._render(method, path_template, path_args, params, json, form, headers)
             reply = self._send(f"{method} {path_template}", method, request, deadline, idempotent)
             status = reply.status
             answer = self._judge(f"{method} {path_template}", reply, idempotent, accept)
+            if judge is not None:
+                judge(answer)
             outcome = "ok"
             told = safe_fields(answer.json)
             return answer
@@ -170,6 +183,7 @@ class HttpDoor:
         path_args: Mapping[str, str] | None,
         params: Mapping[str, Any] | None,
         json: Any,
+        form: Mapping[str, Any] | Sequence[tuple[str, Any]] | None,
         headers: Mapping[str, str] | None,
     ) -> bytes:
         path = path_template.format_map(_quoted(path_args)) if path_args else path_template
@@ -181,6 +195,9 @@ class HttpDoor:
         if json is not None:
             body = _encode(json).encode()
             head += "Content-Type: application/json\r\n"
+        elif form is not None:
+            body = urlencode(form, doseq=True).encode()
+            head += "Content-Type: application/x-www-form-urlencoded\r\n"
         if body or method in ("POST", "PUT", "PATCH"):
             head += f"Content-Length: {len(body)}\r\n"
         return f"{head}\r\n".encode("latin-1") + body
@@ -193,6 +210,8 @@ class HttpDoor:
                 if not idempotent:
                     raise
                 return self._wire.exchange(method, request, deadline, fresh=True)
+        except Forbidden as error:
+            raise CredentialsWrong(f"{call}: {error}") from error
         except Unreachable as error:
             raise RetryLater(f"{call}: the partner cannot be reached, {error}") from error
         except Broken as error:
@@ -202,10 +221,10 @@ class HttpDoor:
         status, headers, body = reply
         if 200 <= status < 300 or status in accept:
             try:
-                return Answer(status, jsonlib.loads(body) if body else None, headers)
+                return Answer(status, jsonlib.loads(body) if body else None, headers, body)
             except (ValueError, RecursionError):
                 if status in accept:
-                    return Answer(status, None, headers)
+                    return Answer(status, None, headers, body)
                 raise _unclear(idempotent, f"{call}: answered garbage ({status})", status) from None
         if status < 400:
             raise _unclear(idempotent, f"{call}: answered garbage ({status})", status)

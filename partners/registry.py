@@ -1,19 +1,38 @@
-"""Finds the adapter of a partner by its provider type. A new partner is one line in `ADAPTERS`.
+"""Finds the adapter of a partner by its provider type: the name of its configuration, its queues and its provider row.
 
-Adapters and settings are imported when a partner is first used: a worker reads `provider_types` at its start, only to
-name its queues.
+`PARTNERS` names the shipped configurations that are served; every file of `PARTNERS_DIR` is served as well. Adapters
+are imported when a partner is first used: a worker reads `provider_types` at its start, only to name its queues.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from partners.errors import CredentialsWrong, NeedsPerson
 
 if TYPE_CHECKING:
     from partners.base import Partner
+    from partners.configuration import Configuration
+    from partners.connection import Connection, Overlay
+
+# By the configuration's `adapter`; each class has `from_connection`.
+ADAPTERS = {
+    "canvas": "partners.canvas.adapter:CanvasPartner",
+    "lti": "partners.lti.adapter:LtiPartner",
+    "lti11": "partners.lti11.adapter:Lti11Partner",
+    "manual": "partners.manual.adapter:ManualPartner",
+    "moodle": "partners.moodle.adapter:MoodlePartner",
+    "open_edx": "partners.open_edx.adapter:OpenEdxPartner",
+    "rest": "partners.rest.adapter:RestPartner",
+    "sandbox": "partners.sandbox.adapter:SandboxPartner",
+    "scorm_cloud": "partners.scorm_cloud.adapter:ScormCloudPartner",
+}
+# Seconds for which what staff stored for a provider is not looked at again.
+OVERLAY_SECONDS = 5.0
 
 
 class UnknownPartner(NeedsPerson):
@@ -28,46 +47,152 @@ class UnknownPartner(NeedsPerson):
 
 
 def provider_types() -> list[str]:
-    """Return the provider types that can be served, sorted."""
-    return sorted(ADAPTERS)
-
-
-@cache
-def get_partner(provider_type: str) -> Partner:
-    """Return the process's adapter for a provider type; threads share it.
-
-    Raises `UnknownPartner`, and `CredentialsWrong` naming the settings that are missing.
-    """
-    build = ADAPTERS.get(provider_type)
-    if build is None:
-        raise UnknownPartner(provider_type)
-    return build(provider_type)
-
-
-def _build_sandbox(provider_type: str) -> Partner:
-    from partners.sandbox.adapter import SandboxPartner
+    """Return the provider types that are served, sorted."""
     from settings import get_settings
 
     settings = get_settings()
-    url, key = settings.sandbox_url, settings.sandbox_api_key
-    if url is None or key is None:
-        missing = " and ".join(
-            name for name, value in (("SANDBOX_URL", url), ("SANDBOX_API_KEY", key)) if value is None
-        )
-        raise CredentialsWrong(f"the partner {provider_type} cannot be called: {missing} not set")
-    return SandboxPartner(
-        url,
-        key.get_secret_value(),
-        connect_timeout=settings.partner_connect_timeout,
-        timeout=settings.partner_read_timeout,
-        provider_type=provider_type,
+    folder = settings.partners_dir
+    own = [] if folder is None else [path.stem for path in folder.glob("*.yaml")]
+    return sorted({*settings.partners, *own})
+
+
+def read_configuration(provider_type: str) -> Configuration:
+    """Return the configuration of a provider type.
+
+    Raises `UnknownPartner` where it is not served or has none, `ConfigurationWrong` naming every mistake.
+    """
+    from partners import configuration
+    from settings import get_settings
+
+    path = configuration.find(provider_type, get_settings().partners_dir)
+    if provider_type not in provider_types() or path is None:
+        raise UnknownPartner(provider_type)
+    return configuration.read(path)
+
+
+def connect(provider_type: str) -> Connection:
+    """Return how a partner is called now; raise `UnknownPartner`, `ConfigurationWrong`, or `CredentialsWrong`.
+
+    Where SANDBOX_URL is set, the sandbox plays the shipped partners whose own settings are not complete.
+    """
+    from partners import configuration
+    from partners.addresses import AddressRules
+    from partners.connection import Connection
+    from settings import get_settings
+
+    settings = get_settings()
+    found = read_configuration(provider_type)
+    stored = _overlay(provider_type) if _overlay is not None else None
+    if is_played(found, stored):
+        found = configuration.read(configuration.SHIPPED / "sandbox.yaml")
+    environment = settings.environment()
+    secrets = {name: environment[source] for name, source in found.secrets.items() if environment.get(source)}
+    base_url, options = found.base_url, dict(found.options)
+    if stored is not None:
+        base_url, secrets = stored.base_url or base_url, {**secrets, **stored.secrets}
+        options |= stored.options
+    missing = [name for name in configuration.places([base_url, options]) if not environment.get(name)]
+    missing += [source for name, source in found.secrets.items() if name not in secrets]
+    if missing:
+        words = " and ".join(dict.fromkeys(missing))
+        raise CredentialsWrong(f"the partner {provider_type} cannot be called: {words} not set")
+    return Connection(
+        provider_type,
+        found.adapter,
+        found.verified,
+        configuration.fill_in(base_url, environment),
+        secrets,
+        configuration.fill_in(options, environment),
+        AddressRules(
+            tuple(settings.partner_hosts), settings.partner_private_addresses or found.adapter == "sandbox"
+        ),
+        settings.partner_connect_timeout,
+        settings.partner_read_timeout,
+        found.website,
+        found.secrets,
     )
 
 
-# Partners that publish no API are played by the sandbox until theirs is known.
-ADAPTERS: dict[str, Callable[[str], Partner]] = {
-    "certiport": _build_sandbox,
-    "hsi": _build_sandbox,
-    "milady": _build_sandbox,
-    "sandbox": _build_sandbox,
-}
+def is_played(found: Configuration, stored: Overlay | None) -> bool:
+    """Return whether the sandbox plays this partner: a shipped one whose settings are not all there, or which has none."""
+    from settings import get_settings
+
+    if get_settings().sandbox_url is None or not found.shipped or stored is not None:
+        return False
+    environment = get_settings().environment()
+    names = found.environment_names()
+    return found.provider_type != "sandbox" and not (names and all(map(environment.get, names)))
+
+
+def played_by_sandbox() -> list[str]:
+    """Return the provider types that the sandbox plays, which share its accounts and seats."""
+    return [name for name in provider_types() if adapter_of(name) == "sandbox"]
+
+
+def adapter_of(provider_type: str) -> str | None:
+    """Return which adapter serves a provider type, None where it cannot be connected."""
+    from partners.configuration import ConfigurationWrong
+
+    try:
+        return connect(provider_type).adapter
+    except (UnknownPartner, CredentialsWrong, ConfigurationWrong):
+        return None
+
+
+def build(connection: Connection) -> Partner:
+    """Return the adapter of a connection."""
+    module, _, name = ADAPTERS[connection.adapter].partition(":")
+    made: Partner = getattr(import_module(module), name).from_connection(connection)
+    return made
+
+
+class _Adapters:
+    """The process's adapters, which its threads share; made anew when staff change what is stored for a provider."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[str, tuple[Partner, str | None, float]] = {}
+
+    def __call__(self, provider_type: str) -> Partner:
+        """Return the adapter of a provider type.
+
+        Raises `UnknownPartner`, and `CredentialsWrong` naming the settings that are missing.
+        """
+        made = self._made.get(provider_type)
+        if made is not None and (_overlay is None or time.monotonic() - made[2] < OVERLAY_SECONDS):
+            return made[0]
+        with self._lock:
+            version = None
+            if _overlay is not None and (stored := _overlay(provider_type)) is not None:
+                version = stored.version
+            made = self._made.get(provider_type)
+            partner = (
+                made[0] if made is not None and made[1] == version else build(self._connect(provider_type))
+            )
+            self._made[provider_type] = (partner, version, time.monotonic())
+        return partner
+
+    def cache_clear(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._made.clear()
+
+    @staticmethod
+    def _connect(provider_type: str) -> Any:
+        from partners.configuration import ConfigurationWrong
+
+        try:
+            return connect(provider_type)
+        except ConfigurationWrong as error:
+            raise CredentialsWrong(f"the partner {provider_type}: {'; '.join(error.problems)}") from None
+
+
+get_partner = _Adapters()
+_overlay: Callable[[str], Overlay | None] | None = None
+
+
+def use_overlay(read: Callable[[str], Overlay | None] | None) -> None:
+    """Have what staff stored for a provider read by this function; partners themselves know no database."""
+    global _overlay
+    _overlay = read
+    get_partner.cache_clear()

@@ -20,6 +20,8 @@ from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NameResolutionError
 
+from partners.addresses import OPEN, AddressRules
+
 MAX_BODY = 2 * 1024 * 1024  # bytes
 MAX_ANSWER = MAX_BODY + 64 * 1024  # bytes, with headers and framing
 IDLE_KEPT = 64  # connections
@@ -31,6 +33,10 @@ REDIAL_WAIT = 0.4  # seconds at most between two attempts to connect
 
 class Unreachable(Exception):
     """No connection came about: nothing was sent. The message says why, without addresses."""
+
+
+class Forbidden(Exception):
+    """The connection led to where a partner must not be: nothing was sent."""
 
 
 class Broken(Exception):
@@ -58,8 +64,10 @@ def _give_up(dial: RetryCallState) -> bool:
 class Wire:
     """Connections to one host, shared by threads; each is used by one thread at a time."""
 
-    def __init__(self, host: str, port: int, *, tls: bool, connect_timeout: float) -> None:
-        self._address = (host, port)
+    def __init__(
+        self, host: str, port: int, *, tls: bool, connect_timeout: float, rules: AddressRules = OPEN
+    ) -> None:
+        self._address, self._rules = (host, port), rules
         self._connect_timeout = connect_timeout
         # Made once: loading the certificates takes longer than a call.
         self._tls = _tls_context() if tls else None
@@ -120,6 +128,9 @@ class Wire:
         except (OSError, HTTPError) as error:
             connection.close()
             raise Unreachable(_reason(error)) from error
+        if not self._rules.allows(connection.sock.getpeername()[0]):
+            connection.close()
+            raise Forbidden("its name leads to a private address; PARTNER_PRIVATE_ADDRESSES=true allows that")
         return connection
 
     def _new_connection(self, timeout: float) -> HTTPConnection:

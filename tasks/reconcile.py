@@ -19,7 +19,7 @@ from domain.reconciliation import EVENTS_REACH, STRIPE, Reconciliation
 from domain.stripe_repairs import Repair
 from partners import errors
 from partners.base import Capability, Partner, ProgressPage, iter_progress
-from partners.registry import ADAPTERS, get_partner, provider_types
+from partners.registry import get_partner, played_by_sandbox, provider_types
 from settings import ConfigurationError, get_settings
 from tasks.enrollment import find_seat
 from tasks.stripe_api import Object, Page, StripeApi, Unreadable, connect
@@ -187,7 +187,8 @@ def compare(run: JobRun, known: Reconciliation, partner: Partner) -> None:
     """Read the roster, give back what should not be there, and list what does not agree."""
     if known.phase != "look_up":
         read_roster(run, known, partner)
-    types = [name for name, build in ADAPTERS.items() if build is ADAPTERS[known.scope]]
+    shared = played_by_sandbox()
+    types = shared if known.scope in shared else [known.scope]
     if Capability.UNENROLL in partner.capabilities:
         while run.checkpoint(partial(rosters.release_listed, run=known)) == rosters.BATCH:
             pass

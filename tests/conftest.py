@@ -24,6 +24,7 @@ from workers.telemetry import configure_logging
 STRIPE_SECRET = "whsec_test_0123456789abcdef0123456789abcdef"
 STRIPE_OLD_SECRET = "whsec_test_old_9876543210fedcba9876543210fed"
 AUTH_SECRET = "test-auth-secret-0123456789abcdef"
+CREDENTIALS_KEY = "dGVzdC1jcmVkZW50aWFscy1rZXktMDEyMzQ1Njc4OWE="
 SANDBOX_KEY = "sandbox-key-for-tests"
 TEMPLATE = "usher_template"
 WITHOUT_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -128,6 +129,8 @@ def usher_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
         "AUTH_SECRET": AUTH_SECRET,
         "SANDBOX_URL": "http://127.0.0.1:1",
         "SANDBOX_API_KEY": SANDBOX_KEY,
+        "CREDENTIALS_KEYS": CREDENTIALS_KEY,
+        "PARTNER_PRIVATE_ADDRESSES": "true",
         "DEV_SIGN_IN": "true",
         "USHER_DATA_DIR": str(tmp_path / "data"),
         "JOB_BACKOFF_BASE": "0.2",

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
+from partners.addresses import OPEN, AddressRules
 from partners.base import (
     Account,
     Capability,
@@ -20,6 +21,7 @@ from partners.base import (
     Seat,
     Student,
 )
+from partners.connection import Connection
 from partners.errors import Ambiguous, Conflict, NotFound, OutcomeUnknown, Refused, RetryLater
 from partners.hooks import CallRecord
 from partners.http import HttpDoor
@@ -51,6 +53,7 @@ class SandboxPartner(Partner):
         connect_timeout: float,
         timeout: float,
         provider_type: str = "sandbox",
+        rules: AddressRules = OPEN,
         on_call: Callable[[CallRecord], None] | None = None,
     ) -> None:
         """Call nobody yet. Times are in seconds; `timeout` is for one whole call."""
@@ -61,7 +64,21 @@ class SandboxPartner(Partner):
             connect_timeout=connect_timeout,
             timeout=timeout,
             headers={"Authorization": f"Bearer {api_key}"},
+            rules=rules,
             on_call=on_call,
+        )
+
+    @classmethod
+    def from_connection(cls, connection: Connection) -> SandboxPartner:
+        """Return the adapter of a connection; raise `CredentialsWrong` for what it lacks."""
+        return cls(
+            connection.url(),
+            connection.secret("api_key"),
+            connect_timeout=connection.connect_timeout,
+            timeout=connection.timeout,
+            provider_type=connection.provider_type,
+            rules=connection.rules,
+            on_call=connection.on_call,
         )
 
     def find_account(self, student: Student) -> Account | None:

@@ -19,6 +19,7 @@ from typing import TextIO
 
 import settings as settings_module
 from domain.badge_keys import make_keys
+from domain.secrets import new_key
 from settings import RUNTIME_ENV_FILE, Settings, data_dir, load_settings
 from workers.services import free_port
 
@@ -79,7 +80,13 @@ def prepare_environment() -> Plan:
     runtime.unlink(missing_ok=True)
     external = frozenset(name for name in (*PLACEHOLDERS, "SANDBOX_URL") if os.environ.get(name))
     known = load_secrets(data_dir() / SECRETS_FILE)
-    for name, value in {**known, **PLACEHOLDERS, "LOG_FORMAT": "console", "DEV_SIGN_IN": "true"}.items():
+    for name, value in {
+        **known,
+        **PLACEHOLDERS,
+        "LOG_FORMAT": "console",
+        "DEV_SIGN_IN": "true",
+        "PARTNER_PRIVATE_ADDRESSES": "true",
+    }.items():
         set_default(name, value)
     set_default("APP_URL", f"http://127.0.0.1:{os.environ.get('PORT') or 8000}")
     return Plan(load_settings(), external, after_crash)
@@ -92,6 +99,7 @@ def load_secrets(path: Path) -> dict[str, str]:
         "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(24)}",
         "AUTH_SECRET": secrets.token_urlsafe(32),
         "SANDBOX_API_KEY": f"sbx_{secrets.token_hex(16)}",
+        "CREDENTIALS_KEYS": new_key(),
     }
     if "BADGE_SIGNING_KEYS" not in kept:
         made["BADGE_SIGNING_KEYS"] = make_keys()
