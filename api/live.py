@@ -154,7 +154,11 @@ def events() -> Response:
         return answer_tagged(EventBatch(data=told, last_event_id=str(cursor)))
     streams: Streams = current_app.extensions[EXTENSION]
     if not streams.take(user_id, get_settings().live_streams):
-        raise Problem("too_many_streams", headers={"Retry-After": str(RETRY_AFTER)})
+        wait = {"Retry-After": str(RETRY_AFTER)}
+        if request.headers.get("Accept") == "text/event-stream":
+            # A browser's EventSource stops at 204, as the HTML standard has it, and calls it no error.
+            return Response(status=204, headers=wait)
+        raise Problem("too_many_streams", headers=wait)
     stream = _stream(streams, user_id, cursor, told, _make_check())
     response = Response(stream, mimetype="text/event-stream")
     response.call_on_close(lambda: streams.give(user_id))

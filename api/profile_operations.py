@@ -64,6 +64,7 @@ PROFILE_OPERATIONS = (
                 EventBatch,
                 also=("text/event-stream",),
             ),
+            204: Answer("A browser's stream where there are as many as a process holds: poll"),
             304: Answer("With `poll=1` and If-None-Match: nothing changed"),
         },
         (*READ, "validation_failed", "too_many_streams"),

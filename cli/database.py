@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.output import json_option, print_record, print_rows
+from cli.output import json_option, print_record, print_rows, write_lines
 
 
 @click.group()
@@ -27,11 +27,27 @@ def upgrade(revision: str) -> None:
 
 @db.command()
 @click.argument("revision")
-def downgrade(revision: str) -> None:
+@click.option(
+    "--export",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the XP ledger is written before it goes, one JSON object per line. Needed where there is XP.",
+)
+def downgrade(revision: str, file: Path | None) -> None:
     """Migrate down to REVISION; `base` removes every table with what is in it."""
     from db import migrate
-    from db.session import get_engine
+    from db.session import get_engine, transaction
+    from domain import xp_export
 
+    if migrate.loses_ledger(get_engine(), revision):
+        with transaction() as session:
+            earned = xp_export.any_entries(session)
+        if earned and file is None:
+            raise click.UsageError(
+                f"{revision} has no XP ledger, and people have XP: name a file with --export"
+            )
+        if earned and file is not None:
+            click.echo(f"{write_lines(file, xp_export.entries(transaction)):,} entries written to {file}")
     migrate.downgrade(get_engine(), revision)
     click.echo(f"The database is at {migrate.current_revision(get_engine()) or 'base'}.")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from cli.output import json_option, print_json, print_rows, print_table
+from cli.output import json_option, print_json, print_rows, print_table, write_lines
 
 if TYPE_CHECKING:
     from domain.legacy.importing import Options, Step
@@ -163,17 +163,10 @@ def validate(url: str, schema: str, source_timezone: str, name: str, as_json: bo
 @click.option("--go", is_flag=True, help="Do it. Without it, only the export is written.")
 def undo(name: str, file: Path, actor: str, reason: str, go: bool) -> None:
     """Take an import back: reverse its XP, remove the rows that it made and nobody used since. Safe to repeat."""
-    from cli.output import dump_json
     from db.session import transaction
     from domain.legacy import undoing
 
-    if file.exists():
-        raise click.UsageError(f"{file} exists")
-    live = 0
-    with file.open("x", encoding="utf-8") as lines:
-        for entry in undoing.live_entries(transaction, name):
-            lines.write(dump_json(entry) + "\n")
-            live += 1
+    live = write_lines(file, undoing.live_entries(transaction, name))
     click.echo(f"{live:,} live entries written to {file}")
     if not go:
         click.echo("Nothing was changed. Add --go to take the import back.")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -28,6 +29,18 @@ def print_json(value: Any) -> None:
 def dump_json(value: Any) -> str:
     """Return one JSON document on one line, as `print_json` prints it."""
     return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def write_lines(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
+    """Write records to a new file, a JSON object per line; return how many. A file that exists is a usage error."""
+    if file.exists():
+        raise click.UsageError(f"{file} exists")
+    count = 0
+    with file.open("x", encoding="utf-8") as lines:
+        for record in records:
+            lines.write(dump_json(dict(record)) + "\n")
+            count += 1
+    return count
 
 
 def print_rows(

@@ -18,6 +18,8 @@ VERSION_TABLE = "usher_alembic_version"
 # Any fixed number: two processes that migrate at once take turns on it.
 MIGRATION_LOCK = 7_215_430_112
 LOCK_TIMEOUT = "4s"
+# The migration that makes the XP ledger.
+LEDGER_REVISION = "0003"
 
 
 def alembic_config() -> Config:
@@ -40,6 +42,16 @@ def downgrade(engine: Engine, revision: str) -> None:
     """Migrate down to `revision` (`base` removes everything)."""
     with migrating(engine) as config:
         command.downgrade(config, revision)
+
+
+def loses_ledger(engine: Engine, revision: str) -> bool:
+    """Say whether going down to `revision` removes the XP ledger, with what is in it."""
+    scripts = ScriptDirectory.from_config(alembic_config())
+    current = current_revision(engine)
+    if current is None:
+        return False
+    going = {script.revision for script in scripts.iterate_revisions(current, revision, inclusive=False)}
+    return LEDGER_REVISION in going
 
 
 @lru_cache(maxsize=1)

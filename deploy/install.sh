@@ -20,7 +20,7 @@ pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@"; }
 mkdir -p "$WHEELS"
 say "installing locked wheels (kept in $WHEELS)"
 if ! pip install -qq --no-index --find-links "$WHEELS" --only-binary :all: --require-hashes -r "$LOCK" 2>/dev/null; then
-    say "downloading wheels, about 115 MB the first time"
+    say "downloading wheels, about 175 MB the first time"
     pip download -qq --dest "$WHEELS" --only-binary :all: --require-hashes -r "$LOCK"
     pip install -qq --no-index --find-links "$WHEELS" --only-binary :all: --require-hashes -r "$LOCK"
 fi

@@ -20,6 +20,12 @@ class User(WithId, WithTimes, Base):
     email: Mapped[str]
     name: Mapped[str] = mapped_column(server_default=text("''"))
     time_zone: Mapped[str] = mapped_column(server_default=text("'UTC'"))
+    # The language of pages and mails; None: what the browser asks for, English in mails.
+    locale: Mapped[str | None]
+    # Mails beyond those that a purchase needs, and whether a list of learners may show this one.
+    wants_streak_mail: Mapped[bool] = mapped_column(server_default=text("false"))
+    wants_progress_mail: Mapped[bool] = mapped_column(server_default=text("true"))
+    visible_to_others: Mapped[bool] = mapped_column(server_default=text("false"))
     # Caches of the XP ledger, moved by its triggers only: the sum of the entries, its level, the highest one ever.
     total_xp: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     level: Mapped[int] = mapped_column(server_default=text("0"))

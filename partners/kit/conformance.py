@@ -160,10 +160,10 @@ def only_partner_errors(call: Callable[[], T]) -> T | PartnerError:
 
 
 def take_account(subject: Subject) -> str:
-    """Look up, make where there is none: as the pipeline does. Return the account's id, "" without accounts."""
+    """Look up, make where there is none: as the pipeline does. Return the account's id, our reference without accounts."""
     partner = subject.partner
     if Capability.ACCOUNTS not in partner.capabilities:
-        return ""
+        return subject.student.reference
     found = partner.find_account(subject.student)
     return (found or partner.create_account(subject.student, key="account")).id
 
@@ -365,10 +365,9 @@ def check_garbage_is_survived(subject: Subject) -> None:
     """An answer that is none ends in a `PartnerError` or in nothing found; never in a made-up id, never in a crash."""
     if subject.with_wrong_credentials() is None:
         raise NotApplicable
-    partner, account = subject.partner, ""
+    partner, account = subject.partner, take_account(subject)
     calls: dict[str, Callable[[], object]] = {}
     if Capability.ACCOUNTS in partner.capabilities:
-        account = take_account(subject)
         calls["find_account"] = lambda: partner.find_account(subject.student)
         calls["create_account"] = lambda: partner.create_account(subject.student, key="k")
     seat = take_seat(subject, account)

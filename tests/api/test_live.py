@@ -293,6 +293,7 @@ def test_there_are_only_so_many_streams(
         refused = client.get(EVENTS, headers=headers)
         assert (refused.status_code, refused.get_json()["code"]) == (503, "too_many_streams")
         assert int(refused.headers["Retry-After"]) > 0
+        assert client.get(EVENTS, headers={**headers, "Accept": "text/event-stream"}).status_code == 204
         assert client.get(POLL, headers=headers).status_code == 200
     held.pop().close()  # Never read: its place is free all the same.
     assert client.head(EVENTS, headers=ben, buffered=True).status_code == 200
@@ -335,7 +336,8 @@ def test_the_dashboard_keeps_itself_up_to_date_and_works_without(client: FlaskCl
     answer = client.get("/dashboard", headers={**bearer(), **HTML})
     page = answer.get_data(as_text=True)
     assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
-    [source] = [part.split('"')[0] for part in page.split('<script src="')[1:]]
+    sources = [part.split('"')[0] for part in page.split('<script src="')[1:]]
+    [source] = [source for source in sources if "/live.js" in source]
     script = client.get(source)
     assert (script.status_code, script.mimetype) == (200, "text/javascript")
     assert EVENTS in script.get_data(as_text=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
 from cli.main import COMMANDS, usher
 from tests.cli.conftest import Usher
+from tests.conftest import Database
+from tests.xp.conftest import complete, make_school
 
 HEAVY = (
     "sqlalchemy",
@@ -88,3 +92,19 @@ def test_a_database_without_tables_says_how_to_get_them(
     assert current.json()["up_to_date"] is True
     assert usher("db", "downgrade", "base").code == 0
     assert usher("db", "current").code == 1
+
+
+def test_xp_is_exported_before_its_ledger_goes(usher: Usher, database: Database, tmp_path: Path) -> None:
+    school = make_school(lessons=2)
+    complete(school, 0)
+    complete(school, 1)
+    assert usher("db", "downgrade", "0004").code == 0
+    refused = usher("db", "downgrade", "0002")
+    assert refused.code == 2
+    assert "--export" in refused.err
+    file = tmp_path / "ledger.jsonl"
+    assert usher("db", "downgrade", "0002", "--export", str(file)).code == 0
+    assert usher("db", "current", "--json").json()["current"] == "0002"
+    entries = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [entry["amount"] for entry in entries] == [50, 50, 200]
+    assert {entry["email"] for entry in entries} == {f"learner-{school.course[:8]}-1@example.com"}
