@@ -9,7 +9,7 @@ ONCE   ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test faults check format bench lock clean
+.PHONY: help install run test faults check format bench messages clients lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,14 @@ format: $(STAMP) ## Format the code and mend what the linter can
 bench: $(STAMP) ## Run the benchmarks, one JSON line each
 	@exec $(BIN)/python -m bench $(ARGS)
 
+messages: $(STAMP) ## Bring the translations up to date with the texts of the pages
+	@$(BIN)/python -m api.messages
+
+clients: ## Install, check, test and build the React package (needs node, and once a network)
+	cd clients/react && npm ci --no-audit --no-fund --ignore-scripts && npm run typecheck && npm test && npm run build
+
 lock: ## Make the lock files anew from setup.cfg (needs a network)
 	@PYTHON="$(PYTHON)" sh deploy/lock.sh
 
 clean: ## Remove the virtual environment and caches (data in .usher stays)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache clients/react/node_modules clients/react/dist

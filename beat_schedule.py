@@ -25,5 +25,11 @@ BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-files": {"task": "tasks.files.sweep", "schedule": 3600.0},
     # Looks for which zones a date has ended: runs that nothing covers break then.
     "streaks": {"task": "tasks.gamification.nightly", "schedule": 900.0},
+    # Vouchers that came back while somebody waits; pools that run low because codes expire.
+    "sweep-vouchers": {"task": "tasks.manual.sweep", "schedule": 60.0},
+    # Reminders of streaks in the evening of each zone; seats that stay failed.
+    "mails": {"task": "tasks.mail.turn", "schedule": 900.0},
+    # What staff have to hear about at once; each relay looks too.
+    "watch": {"task": "tasks.watch.look", "schedule": 30.0},
     "trim": {"task": "tasks.housekeeping.trim", "schedule": 3600.0},
 }

@@ -7,6 +7,7 @@ Values come from the environment first, then from ``$USHER_DATA_DIR/runtime.env`
 from __future__ import annotations
 
 import base64
+import importlib.util
 import os
 import re
 from functools import lru_cache
@@ -27,6 +28,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 RUNTIME_ENV_FILE = "runtime.env"
 STRIPE_API = "https://api.stripe.com"
+# Settings that need an extra of setup.cfg, and a module of it.
+EXTRAS = {
+    "otel_exporter_otlp_endpoint": ("tracing", "opentelemetry.sdk"),
+    "sentry_dsn": ("sentry", "sentry_sdk"),
+}
 # Names of partners' adapters: they name queues, files and rows.
 PROVIDER_TYPE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
@@ -47,6 +53,10 @@ class Settings(BaseSettings):
     # The two services that Usher stands on.
     database_url: SecretStr = Field(description="postgresql://user:password@host:port/name")
     broker_url: SecretStr = Field(description="redis://... (Valkey, Redis) or amqp://... (RabbitMQ)")
+    database_direct_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL itself, where DATABASE_URL leads to a pooler in transaction mode: for LISTEN and migrations",
+    )
 
     # Where people and programs reach it.
     port: int = Field(8000, ge=1, le=65535)
@@ -67,6 +77,9 @@ class Settings(BaseSettings):
     # Partners.
     sandbox_url: str | None = None
     sandbox_api_key: SecretStr | None = None
+    sandbox_webhook_secret: SecretStr | None = Field(
+        None, description="signs the events that the sandbox sends; several while one is rotated"
+    )
     hsi_api_key: SecretStr | None = None
     hsi_api_secret: SecretStr | None = None
     certiport_api_key: SecretStr | None = None
@@ -88,6 +101,9 @@ class Settings(BaseSettings):
     )
     partner_private_addresses: bool = Field(
         False, description="whether partners may be at private addresses, as in development"
+    )
+    partner_event_rate: int = Field(
+        6000, ge=0, description="events per minute that are taken from one partner; 0 for no limit"
     )
     partner_connect_timeout: float = Field(3.0, gt=0, description="seconds")
     partner_read_timeout: float = Field(10.0, gt=0, description="seconds for one whole call")
@@ -191,10 +207,35 @@ class Settings(BaseSettings):
     )
     relay_poll: float = Field(1.0, gt=0, description="seconds between two looks when nothing was notified")
 
+    # What staff have to hear about.
+    alert_webhook_private: bool = Field(
+        False, description="whether alerts may go to a private address, and without TLS"
+    )
+    alert_webhook_url: SecretStr | None = Field(None, description="where alerts are posted, https://...")
+    alert_webhook_secret: SecretStr | None = Field(
+        None, min_length=16, validate_default=True, description="signs alerts; at least 16 characters"
+    )
+    payment_deadline: float = Field(
+        600.0, gt=0, description="seconds after which a payment that is no usable seat is an alert"
+    )
+    queue_deadline: float = Field(
+        300.0, gt=0, description="seconds after which due work that nobody takes is an alert"
+    )
+    heartbeat_deadline: float = Field(
+        120.0, gt=0, description="seconds without a sign of life of beat or relay that are an alert"
+    )
+    watch_interval: float = Field(30.0, gt=0, description="seconds between two looks of a relay for alerts")
+
     crash_at: str | None = Field(
         None, description="the crash point at which this process dies; for tests only"
     )
 
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None, description="http(s)://collector:4318, where traces go; the extra `tracing` has to be installed"
+    )
+    sentry_dsn: SecretStr | None = Field(
+        None, description="where unexpected errors are told; the extra `sentry` has to be installed"
+    )
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -264,10 +305,11 @@ class Settings(BaseSettings):
             raise ValueError("never together with AUTH_JWKS_URL (algorithm confusion): unset one of the two")
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_direct_url")
     @classmethod
-    def _check_database_url(cls, value: SecretStr) -> SecretStr:
-        _require_scheme(value.get_secret_value(), {"postgresql", "postgres", "postgresql+psycopg2"})
+    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _require_scheme(value.get_secret_value(), {"postgresql", "postgres", "postgresql+psycopg2"})
         return value
 
     @field_validator("broker_url")
@@ -280,6 +322,24 @@ class Settings(BaseSettings):
     @classmethod
     def _check_smtp_url(cls, value: SecretStr) -> SecretStr:
         _require_scheme(value.get_secret_value(), {"smtp", "smtps"})
+        return value
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _check_alert_webhook(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            private = info.data.get("alert_webhook_private")
+            _require_scheme(value.get_secret_value(), {"http", "https"} if private else {"https"})
+            parts = urlsplit(value.get_secret_value())
+            if not parts.hostname or parts.username:
+                raise ValueError("must name a host and hold no user")
+        return value
+
+    @field_validator("alert_webhook_secret")
+    @classmethod
+    def _check_alert_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("alert_webhook_url") is not None:
+            raise ValueError("not set, and ALERT_WEBHOOK_URL needs it")
         return value
 
     @field_validator("auth_jwks_url")
@@ -296,6 +356,16 @@ class Settings(BaseSettings):
             _require_scheme(value, {"file", "s3", "gs", "az"})
             return value.rstrip("/")
         return value
+
+    @field_validator("otel_exporter_otlp_endpoint", "sentry_dsn")
+    @classmethod
+    def _check_extra(cls, value: Any, info: ValidationInfo) -> Any:
+        extra, module = EXTRAS[str(info.field_name)]
+        if value is not None and not _is_installed(module):
+            raise ValueError(f"needs what is not installed: pip install 'usher[{extra}]'")
+        if value is not None:
+            _require_scheme(_plain(value), {"http", "https"})
+        return value.rstrip("/") if isinstance(value, str) else value
 
     @field_validator("badge_signing_keys")
     @classmethod
@@ -325,8 +395,19 @@ class Settings(BaseSettings):
 
     def sqlalchemy_url(self) -> str:
         """Return the database address in the form SQLAlchemy wants (`postgresql+psycopg2://`)."""
-        rest = self.database_url.get_secret_value().split("://", 1)[1]
-        return f"postgresql+psycopg2://{rest}"
+        return _for_sqlalchemy(self.database_url)
+
+    def direct_url(self) -> str:
+        """Return the address of PostgreSQL itself, for what a pooler in transaction mode cannot carry."""
+        return _without_driver(self.database_direct_url or self.database_url)
+
+    def direct_sqlalchemy_url(self) -> str:
+        """Return that address in the form SQLAlchemy wants."""
+        return _for_sqlalchemy(self.database_direct_url or self.database_url)
+
+    def is_pooled(self) -> bool:
+        """Say whether a transaction pooler stands before the database, so that a connection keeps nothing."""
+        return self.database_direct_url is not None
 
     def session_secrets(self) -> list[str]:
         """Return what may have sealed a session cookie, the newest first, as Auth.js orders them."""
@@ -338,6 +419,21 @@ class Settings(BaseSettings):
             self.nextauth_secret,
         ]
         return list(dict.fromkeys(secret.get_secret_value() for secret in given if secret is not None))
+
+
+def _without_driver(url: SecretStr) -> str:
+    return f"postgresql://{url.get_secret_value().split('://', 1)[1]}"
+
+
+def _for_sqlalchemy(url: SecretStr) -> str:
+    return _without_driver(url).replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _plain(value: str | SecretStr) -> str:

@@ -17,24 +17,33 @@ from api import (
     auth,
     certificates,
     courses,
-    dashboard,
     enrollments,
     errors,
     health,
+    i18n,
     launch,
     live,
+    lti,
+    lti_deep_linking,
+    lti_registration,
+    lti_services,
+    lti_token,
     openapi,
-    ops,
     ops_achievements,
     ops_assignments,
     ops_certificates,
     ops_course_deletion,
     ops_courses,
+    ops_lti,
+    ops_manual,
     ops_multipliers,
+    ops_partner_connections,
     ops_quiz_attempts,
     ops_quizzes,
     ops_streaks,
+    ops_vouchers,
     ops_xp,
+    partner_webhook,
     profile,
     quizzes,
     sessions_browser,
@@ -43,7 +52,30 @@ from api import (
     users,
     xp,
 )
+from api.pages import assignments as assignment_pages
+from api.pages import courses as course_pages
+from api.pages import (
+    dashboard,
+    language,
+    ops_audit,
+    ops_enrollment,
+    ops_failures,
+    ops_grading,
+    ops_inbox,
+    ops_overview,
+    ops_partners,
+    ops_students,
+    ops_waiting,
+)
+from api.pages import lessons as lesson_pages
+from api.pages import mails as mail_pages
+from api.pages import ops_manual as ops_manual_pages
+from api.pages import ops_xp as ops_xp_pages
+from api.pages import quizzes as quiz_pages
+from api.pages import settings as settings_page
 from settings import get_settings
+from workers import connections, sentry, tracing
+from workers import lti as lti_tools
 from workers.telemetry import configure_logging
 
 # Seconds that a browser may keep a static file; its address changes with its content.
@@ -53,29 +85,56 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/static/<path:filename>"})
 BLUEPRINTS = (
     achievements,
+    assignment_pages,
     assignments,
     auth,
     certificates,
+    course_pages,
     courses,
     dashboard,
     enrollments,
     health,
+    language,
     launch,
     live,
+    lesson_pages,
+    lti,
+    lti_deep_linking,
+    lti_registration,
+    lti_services,
+    lti_token,
+    mail_pages,
     openapi,
-    ops,
     ops_achievements,
     ops_assignments,
+    ops_audit,
     ops_certificates,
     ops_course_deletion,
     ops_courses,
+    ops_enrollment,
+    ops_failures,
+    ops_inbox,
+    ops_grading,
+    ops_lti,
+    ops_manual,
+    ops_manual_pages,
     ops_multipliers,
+    ops_overview,
+    ops_partner_connections,
+    ops_partners,
     ops_quiz_attempts,
     ops_quizzes,
     ops_streaks,
+    ops_students,
+    ops_vouchers,
+    ops_waiting,
     ops_xp,
+    ops_xp_pages,
+    partner_webhook,
     profile,
+    quiz_pages,
     quizzes,
+    settings_page,
     stripe_webhook,
     student,
     users,
@@ -93,6 +152,10 @@ def create_app() -> Flask:
     """Return the app; raise `settings.ConfigurationError` when the environment is not usable."""
     get_settings()
     configure_logging("api")
+    tracing.attach("api")
+    sentry.attach("api")
+    lti_tools.attach()
+    connections.attach()
     app = Flask(__name__)
     app.config.update(MAX_CONTENT_LENGTH=errors.MAX_BODY, SEND_FILE_MAX_AGE_DEFAULT=STATIC_MAX_AGE)
     app.jinja_env.globals.update(asset_version=_asset_version(), settings=get_settings)
@@ -101,6 +164,7 @@ def create_app() -> Flask:
     app.before_request(auth.guard)
     app.after_request(finish)
     errors.register(app)
+    i18n.register(app)
     auth.public(app.view_functions["static"])
     for module in BLUEPRINTS:
         app.register_blueprint(module.blueprint)
@@ -114,6 +178,9 @@ def begin() -> None:
     g.started = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(process="api", request_id=g.request_id)
+    name = f"{request.method} {_route()}"
+    g.span = tracing.entry(name, request.headers.get("traceparent"), request_id=g.request_id)
+    g.span.__enter__()
 
 
 def finish(response: Response) -> Response:
@@ -121,17 +188,19 @@ def finish(response: Response) -> Response:
     headers = response.headers
     headers["X-Request-ID"] = g.request_id
     headers["X-Content-Type-Options"] = "nosniff"
-    headers["Content-Security-Policy"] = POLICY.format(form_action=g.get("form_action", "'self'"))
+    headers.setdefault("Content-Security-Policy", POLICY.format(form_action=g.get("form_action", "'self'")))
     headers.setdefault("Referrer-Policy", "same-origin")
     headers.setdefault("Cache-Control", "no-store")
     sessions_browser.allow_origin(response)
     _log_request(response)
+    tracing.note(**{"http.response.status_code": response.status_code, "problem": g.get("problem")})
+    g.span.__exit__(None, None, None)
     return response
 
 
 def _log_request(response: Response) -> None:
     """Write which route it was, never the filled path or the query, which hold ids and tokens."""
-    route = "(none)" if request.url_rule is None else request.url_rule.rule
+    route = _route()
     write = log.debug if route in QUIET_ROUTES else log.info
     identity = g.get("identity")
     write(
@@ -145,7 +214,11 @@ def _log_request(response: Response) -> None:
     )
 
 
+def _route() -> str:
+    return "(none)" if request.url_rule is None else request.url_rule.rule
+
+
 def _asset_version() -> str:
     """Return a short name of what the static files hold."""
-    files = sorted(path for path in (Path(__file__).parent / "static").iterdir() if path.is_file())
+    files = sorted(path for path in (Path(__file__).parent / "static").rglob("*") if path.is_file())
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -233,15 +233,21 @@ def refusals(not_found: str = "assignment_not_found") -> Iterator[None]:
         raise Problem(refusal.code, headers={"Retry-After": "5"}) from None
 
 
+def store(assignment_id: str, name: str, content: bytes) -> assignment_files.Stored:
+    """Store a file outside of any transaction and return its row, which is still to be marked; raise the problem."""
+    with refusals():
+        with transaction() as session:
+            made = assignment_files.reserve(
+                session, current_user_id(), assignment_id, name=name, content=content
+            )
+        files.put(get_settings().file_store(), made.id, content)
+    return made
+
+
 def _store(assignment_id: str, name: str, content: bytes) -> FileAnswer | Problem:
-    """Store a file outside of any transaction; return it, or why not: a request that is repeated may not need it."""
+    """Return the stored file, or why it is not: a request that is repeated may not need it."""
     try:
-        with refusals():
-            with transaction() as session:
-                made = assignment_files.reserve(
-                    session, current_user_id(), assignment_id, name=name, content=content
-                )
-            files.put(get_settings().file_store(), made.id, content)
+        made = store(assignment_id, name, content)
     except Problem as refusal:
         return refusal
     return FileAnswer(**vars(made), url=file_address(assignments.FILE_URL + made.id))

@@ -28,6 +28,7 @@ ABOUT_KEYS = frozenset({"idempotency_in_flight", "idempotency_key_reused"})
 KEPT_HEADERS = ("ETag", "Location", "Preference-Applied")
 
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:caller || ':' || :key, 0))")
+WAIT = text("SELECT pg_advisory_xact_lock(hashtextextended(:caller || ':' || :key, 0))")
 FIND = text(
     "SELECT fingerprint, status, media_type, headers, body FROM idempotency_keys WHERE caller = :caller AND key = :key"
 )
@@ -65,6 +66,25 @@ def answer_once(body: BaseModel, work: Work, *, required: bool = False) -> Respo
         raise
 
 
+def do_once(name: str | None, work: Callable[[Session], Response]) -> Response:
+    """Return what `work` answers to a page's form of this name, or what it answered before; None has no name.
+
+    Unlike a program, a person is not told of the first one that is under way: the second waits for it. What is raised is
+    not kept.
+    """
+    with transaction() as session:
+        if name is None:
+            return work(session)
+        names = {"caller": caller_hash(), "key": name, "fingerprint": ""}
+        session.execute(WAIT, names)
+        stored = _find(session, names)
+        if stored is not None:
+            return stored
+        response = work(session)
+        _store(session, names, response)
+        return response
+
+
 def read_key(*, required: bool) -> str | None:
     """Return the request's key, None without one; raise the 400 for one that cannot be used or is missing."""
     key = request.headers.get(HEADER)
@@ -87,6 +107,10 @@ def _begin(session: Session, names: dict[str, str]) -> Response | None:
     """Return the stored answer, None when this is the first; raise the 409 or 422. Holds the key until the end."""
     if not session.execute(LOCK, names).scalar_one():
         raise Problem("idempotency_in_flight", headers={"Retry-After": "1"})
+    return _find(session, names)
+
+
+def _find(session: Session, names: dict[str, str]) -> Response | None:
     row = session.execute(FIND, names).one_or_none()
     if row is None:
         return None

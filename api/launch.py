@@ -15,6 +15,7 @@ from werkzeug.urls import iri_to_uri
 
 from api.auth import current_user_id, requires_user
 from api.errors import Problem
+from api.manual_launch import hand_out
 from db.session import transaction
 from domain.student_view import LAUNCHABLE, LaunchSeat, failure_reference, find_seat
 from partners.base import Click, FormPost, Launch, Redirect, Student
@@ -41,7 +42,8 @@ def partner_launch(enrollment_id: str) -> Response:
         seat = find_seat(session, enrollment_id)
     if seat is None:
         raise Problem("enrollment_not_found")
-    response = answer_launch(_mint(seat, _check(seat, current_user_id())))
+    external_id = _check(seat, current_user_id())
+    response = hand_out(seat) or answer_launch(_mint(seat, external_id))
     log.info("[PartnerLaunch] launched", enrollment_id=seat.id, partner=seat.provider_type)
     return response
 
@@ -60,6 +62,9 @@ def _check(seat: LaunchSeat, user_id: str) -> str:
         raise Problem("not_your_enrollment")
     if seat.status == "failed":
         raise Problem("enrollment_failed", hint=_reference(seat.id))
+    if seat.manual_setup is not None:
+        said = f"The payment arrived, and a person is setting your place up. This usually takes up to {seat.manual_setup.usually}."
+        raise Problem("enrollment_pending", said, hint="You get a mail when the course is open.")
     if seat.status not in LAUNCHABLE:
         raise Problem(f"enrollment_{seat.status}", headers=PENDING if seat.status == "pending" else None)
     if seat.external_enrollment_id is None:

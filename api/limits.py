@@ -86,9 +86,14 @@ def charge(identity: Identity | None) -> None:
 
 def charge_address(what: str, per_minute: int) -> None:
     """Count one more of something that an address may do so often; raise the 429 where it is one too many."""
+    charge_for(f"{what} {caller_address()}", per_minute)
+
+
+def charge_for(whom: str, per_minute: int) -> None:
+    """Count one more for somebody who may do it so often, 0 for no limit; raise the 429 where it is one too many."""
     if per_minute == 0:
         return
-    wait = _limiter().take(f"{what} {caller_address()}", per_minute)
+    wait = _limiter().take(whom, per_minute)
     if wait > 0:
         raise Problem("rate_limited", headers={"Retry-After": str(math.ceil(wait))})
 

@@ -16,7 +16,11 @@ from api.certificate_operations import CERTIFICATE_OPERATIONS
 from api.course_operations import COURSE_OPERATIONS
 from api.errors import PROBLEM_JSON, Problem, ProblemDocument
 from api.limits import EXEMPT
+from api.lti_operations import LTI_OPERATIONS
+from api.lti_service_operations import LTI_SERVICE_OPERATIONS
+from api.manual_operations import MANUAL_OPERATIONS
 from api.operations import SIGNED_IN, Answer, Operation
+from api.partner_operations import PARTNER_OPERATIONS
 from api.problems import PROBLEMS
 from api.profile_operations import PROFILE_OPERATIONS
 from api.quiz_operations import QUIZ_OPERATIONS
@@ -90,7 +94,10 @@ OPERATIONS = (
         "courses",
         {
             302: Answer("To the partner's course; the address works once and for seconds"),
-            200: Answer("A page with one button, where the partner wants a form", media_type="text/html"),
+            200: Answer(
+                "A page with one button, where the partner wants a form; or with the student's own code and what to do",
+                media_type="text/html",
+            ),
         },
         (
             "not_signed_in",
@@ -102,6 +109,7 @@ OPERATIONS = (
             "enrollment_suspended",
             "enrollment_revoked",
             "partner_unavailable",
+            "code_unreadable",
         ),
         description="Meant to be followed by the student's browser, at the click. Never store where it leads.",
         security=SIGNED_IN,
@@ -160,6 +168,10 @@ OPERATIONS = (
     *ASSIGNMENT_OPERATIONS,
     *CERTIFICATE_OPERATIONS,
     *COURSE_OPERATIONS,
+    *MANUAL_OPERATIONS,
+    *LTI_OPERATIONS,
+    *LTI_SERVICE_OPERATIONS,
+    *PARTNER_OPERATIONS,
     *PROFILE_OPERATIONS,
     *QUIZ_OPERATIONS,
 )
@@ -214,7 +226,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.description:
         spec["description"] = operation.description
     if operation.body is not None:
-        spec["requestBody"] = {"required": True, "content": _content(Answer("", operation.body))}
+        spec["requestBody"] = {
+            "required": True,
+            "content": _content(Answer("", operation.body, operation.body_type)),
+        }
     elif operation.raw_body:
         schema = {"type": "string", "contentMediaType": "application/octet-stream"}
         spec["requestBody"] = {
@@ -246,10 +261,11 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.query is None:
         return []
-    properties = operation.query.model_json_schema()["properties"]
+    model = operation.query.model_json_schema()
+    required = model.get("required", [])
     return [
-        {"name": name, "in": "query", "required": False, "schema": schema}
-        for name, schema in properties.items()
+        {"name": name, "in": "query", "required": name in required, "schema": schema}
+        for name, schema in model["properties"].items()
     ]
 
 
@@ -316,4 +332,5 @@ def _security() -> dict[str, Any]:
     return {
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API token: usher_..."},
         "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A signed-in browser"},
+        "tool": {"type": "http", "scheme": "bearer", "description": "An LTI tool's access token"},
     }

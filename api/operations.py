@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 SIGNED_IN: list[dict[str, list[str]]] = [{"bearer": []}, {"session": []}]
+# The access token of an LTI tool.
+TOOL: list[dict[str, list[str]]] = [{"tool": []}]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Operation:
     problems: tuple[str, ...] = ()
     description: str = ""
     body: type[BaseModel] | None = None
+    body_type: str = "application/json"
     raw_body: bool = False
     query: type[BaseModel] | None = None
     headers: tuple[str, ...] = ()

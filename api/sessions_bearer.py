@@ -43,11 +43,11 @@ def read_bearer(token: str, settings: Settings, now: float) -> Person:
     Raises `Refused` saying why it stands for nobody, `KeysUnavailable` where the provider cannot be asked.
     """
     if settings.auth_jwks_url is not None:
-        claims = _verify(token, ASYMMETRIC, keys_at(settings.auth_jwks_url).find)
+        claims = verify_signature(token, ASYMMETRIC, keys_at(settings.auth_jwks_url).find)
         issuer, audience = settings.auth_issuer, settings.auth_audience
     elif settings.supabase_jwt_secret is not None:
         secret = settings.supabase_jwt_secret.get_secret_value()
-        claims = _verify(token, HS256, lambda _kid, _algorithm: OctKey.import_key(secret))
+        claims = verify_signature(token, HS256, lambda _kid, _algorithm: OctKey.import_key(secret))
         issuer = settings.auth_issuer or _text(claims.get("iss")) or SUPABASE_ISSUER
         audience = settings.auth_audience or SUPABASE_AUDIENCE
     else:
@@ -77,10 +77,10 @@ def vouches_for_email(claims: Claims) -> bool:
     return told.get("email_verified") is True and told.get("email") == claims.get("email")
 
 
-def _verify(
+def verify_signature(
     token: str, algorithms: frozenset[str], find: Callable[[str | None, str], Verifier]
 ) -> dict[str, Any]:
-    """Return the claims of a token whose signature fits."""
+    """Return the claims of a token whose signature fits the key that `find` has for (kid, algorithm); raise `Refused`."""
     header = read_header(token)
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in algorithms:

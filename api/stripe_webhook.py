@@ -20,6 +20,7 @@ from db import inbox
 from db.session import transaction
 from domain.payments import HANDLED_TYPES
 from settings import get_settings
+from workers import tracing
 
 MAX_BODY = 512 * 1024
 # Seconds that a signature's time may be off, both ways. Stripe's library knows only the past.
@@ -40,7 +41,7 @@ def receive() -> Response:
     body = _verified(payload, request.headers.get("Stripe-Signature"))
     event_id, event_type = _name(body)
     kind = "payments.process" if event_type in HANDLED_TYPES else None
-    with transaction() as session:
+    with tracing.span("inbox store", source="stripe"), transaction() as session:
         stored = inbox.store(
             session,
             source="stripe",

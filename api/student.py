@@ -56,6 +56,13 @@ class Certificate(CamelModel):
     expires_at: datetime | None
 
 
+class ManualSetup(CamelModel):
+    """A person is making the place ready at the partner: since when, and how many hours that usually takes."""
+
+    since: datetime
+    usual_hours: int
+
+
 class PartnerEnrollment(CamelModel):
     """One enrolment. `launchUrl` is null unless the course can be opened now; `failureReference` is for support."""
 
@@ -74,6 +81,7 @@ class PartnerEnrollment(CamelModel):
     program_id: Uuid | None
     last_synced_at: datetime | None
     certificate: Certificate | None
+    manual_setup: ManualSetup | None
 
 
 class PartnerEnrollments(BaseModel):

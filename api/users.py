@@ -20,6 +20,7 @@ from domain.users import (
     LINE,
     NAME_MAX,
     EmailTaken,
+    UserErased,
     check_time_zone,
     clean_name,
     normalize_email,
@@ -72,6 +73,8 @@ def put_user(user_id: str) -> Response:
             user, created = upsert_user(session, wanted, values.email, values.name, values.time_zone)
     except EmailTaken:
         raise Problem("email_taken") from None
+    except UserErased:
+        raise Problem("user_erased") from None
     body = UserAnswer.model_validate(user).model_dump_json(by_alias=True)
     return Response(body, status=201 if created else 200, mimetype="application/json")
 

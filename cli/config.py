@@ -23,20 +23,35 @@ def config() -> None:
 @config.command()
 @json_option
 def show(as_json: bool) -> None:
-    """List every setting with its value and source. Settings that are missing or wrong are all named, exit code 2."""
+    """List every setting with its value and source, and those that partners want by their configurations.
+
+    Settings that are missing or wrong are all named, exit code 2. What is stored for partners: usher partner show.
+    """
     from settings import RUNTIME_ENV_FILE, data_dir, load_settings
 
     settings = load_settings()
     runtime = _names_in(data_dir() / RUNTIME_ENV_FILE)
+    wanted = _wanted_by_partners()
     rows = [
         {
             "name": name.upper(),
             "value": mask(getattr(settings, name)),
             "source": _source(name, runtime, settings),
+            "partners": ", ".join(wanted.pop(name.upper(), [])) or None,
         }
         for name in type(settings).model_fields
     ]
-    print_rows(rows, ["name", "source", "value"], as_json=as_json)
+    # Those that only a partner's configuration knows may be anything, so their values are not shown.
+    rows += [
+        {
+            "name": name,
+            "value": MASK if os.environ.get(name) else None,
+            "source": "environment" if os.environ.get(name) else "not set",
+            "partners": ", ".join(partners),
+        }
+        for name, partners in sorted(wanted.items())
+    ]
+    print_rows(rows, ["name", "source", "partners", "value"], as_json=as_json)
 
 
 def mask(value: Any) -> Any:
@@ -58,6 +73,22 @@ def _mask_address(address: str) -> str:
     rest = rest.partition("?")[0].partition("#")[0]
     credentials, at, place = rest.rpartition("@")
     return f"{scheme}://{MASK}@{place}" if at and credentials else f"{scheme}://{rest}"
+
+
+def _wanted_by_partners() -> dict[str, list[str]]:
+    """Return the settings that the served partners' configurations refer to, and by which partners."""
+    from partners.configuration import ConfigurationWrong
+    from partners.registry import UnknownPartner, provider_types, read_configuration
+
+    wanted: dict[str, list[str]] = {}
+    for provider_type in provider_types():
+        try:
+            found = read_configuration(provider_type)
+        except (ConfigurationWrong, UnknownPartner):
+            continue  # `usher doctor` tells what is wrong with it.
+        for name in [*found.environment_names(), *found.optional_secrets.values()]:
+            wanted.setdefault(name, []).append(provider_type)
+    return wanted
 
 
 def _source(name: str, runtime: set[str], settings: Settings) -> str:

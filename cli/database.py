@@ -19,10 +19,11 @@ def db() -> None:
 def upgrade(revision: str) -> None:
     """Migrate up to REVISION, the newest if left out. Two at once take turns."""
     from db import migrate
-    from db.session import get_engine
+    from db.session import direct_engine
 
-    migrate.upgrade(get_engine(), revision)
-    click.echo(f"The database is at {migrate.current_revision(get_engine())}.")
+    with direct_engine() as engine:
+        migrate.upgrade(engine, revision)
+        click.echo(f"The database is at {migrate.current_revision(engine)}.")
 
 
 @db.command()
@@ -36,7 +37,7 @@ def upgrade(revision: str) -> None:
 def downgrade(revision: str, file: Path | None) -> None:
     """Migrate down to REVISION; `base` removes every table with what is in it."""
     from db import migrate
-    from db.session import get_engine, transaction
+    from db.session import direct_engine, get_engine, transaction
     from domain import xp_export
 
     if migrate.loses_ledger(get_engine(), revision):
@@ -48,7 +49,8 @@ def downgrade(revision: str, file: Path | None) -> None:
             )
         if earned and file is not None:
             click.echo(f"{write_lines(file, xp_export.entries(transaction)):,} entries written to {file}")
-    migrate.downgrade(get_engine(), revision)
+    with direct_engine() as engine:
+        migrate.downgrade(engine, revision)
     click.echo(f"The database is at {migrate.current_revision(get_engine()) or 'base'}.")
 
 
@@ -57,9 +59,9 @@ def policies() -> None:
     """Protect the tables from Supabase's roles: students read their own rows. For roles that came after the migration."""
     from db import migrate
     from db import policies as rules
-    from db.session import get_engine
+    from db.session import direct_engine
 
-    with migrate.migrating(get_engine()) as config:
+    with direct_engine() as engine, migrate.migrating(engine) as config:
         tables = rules.apply(config.attributes["connection"])
     if tables:
         click.echo(f"{tables} tables are protected.")
@@ -104,7 +106,7 @@ def backup(file: Path) -> None:
     from db.session import get_engine
     from settings import get_settings
 
-    copy = backups.dump(get_engine(), get_settings().sqlalchemy_url(), file)
+    copy = backups.dump(get_engine(), get_settings().direct_sqlalchemy_url(), file)
     click.echo(f"{copy.file}: {copy.size:,} bytes, {len(copy.tables)} tables")
 
 
@@ -118,6 +120,6 @@ def restore(file: Path, force: bool) -> None:
     from db.session import get_engine
     from settings import get_settings
 
-    copy = backups.load(get_engine(), get_settings().sqlalchemy_url(), file, force=force)
+    copy = backups.load(get_engine(), get_settings().direct_sqlalchemy_url(), file, force=force)
     at = migrate.current_revision(get_engine())
     click.echo(f"{len(copy.tables)} tables restored. The database is at {at}; next: usher db upgrade")

@@ -250,6 +250,22 @@ def check_sandbox(settings: Settings) -> Finding:
     return Finding("sandbox", OK, "answers and takes the key")
 
 
+def check_partners(settings: Settings) -> Finding:
+    """Look whether every partner that is served could be called."""
+    from partners.registry import provider_types
+    from workers import connections
+
+    connections.attach()
+    pictures = [connections.picture(name) for name in provider_types()]
+    wrong = [f"{one.partner}: {'; '.join(one.missing)}" for one in pictures if one.missing]
+    played = [one.partner for one in pictures if one.played_by is not None]
+    if wrong:
+        fix = "set what is missing, or `usher partner set`; or leave the partner out of PARTNERS"
+        return Finding("partners", WARNING, " | ".join(wrong), fix)
+    told = f"; the sandbox plays {', '.join(played)}" if played else ""
+    return Finding("partners", OK, f"{len(pictures)} can be called{told}")
+
+
 def check_disk(settings: Settings) -> Finding:
     """Look whether there is room left where the data is."""
     place = next(
@@ -287,6 +303,7 @@ CHECKS: list[tuple[str, Callable[[Settings], Finding]]] = [
     ("workers", check_work),
     ("mail", check_mail),
     ("sandbox", check_sandbox),
+    ("partners", check_partners),
     ("disk", check_disk),
 ]
 FIXES = {
@@ -297,6 +314,7 @@ FIXES = {
     "broker": "start Valkey, Redis or RabbitMQ, or correct BROKER_URL; payments are taken meanwhile",
     "token": "correct AUTH_JWKS_URL, or see that it can be reached from here; and see `usher doctor`",
     "mail": "correct SMTP_URL, or start the server that it names; mails wait and are tried again",
+    "partners": "see `database`",
     "sandbox": "start the sandbox, or correct SANDBOX_URL; enrolments wait and are tried again",
 }
 

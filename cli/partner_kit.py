@@ -38,9 +38,12 @@ def new(name: str, title: str | None, code: bool, folder: Path | None) -> None:
         raise click.UsageError(f"{name!r} is no name for a partner: small letters, digits and hyphens")
     if name in ADAPTERS:
         raise click.UsageError(f"{name} is an adapter that comes with Usher")
+    title = title or name.replace("-", " ").title()
+    if not title.isprintable() or set(title) & {'"', "\\"}:
+        raise click.UsageError("--title must be one line without quotes and backslashes")
     folder = folder or get_settings().partners_dir or Path("partners.d")
     try:
-        made = scaffold(folder, name, title or name.replace("-", " ").title(), code=code)
+        made = scaffold(folder, name, title, code=code)
     except FileExistsError as error:
         raise click.UsageError(str(error)) from None
     for path in made:
@@ -138,8 +141,16 @@ def _call(type: str, method: str, go: bool, given: dict[str, str | None]) -> int
     except PartnerError as error:
         click.echo(f"{type}: {error.code}: {error}", err=True)
         return 1
-    print_json(dataclasses.asdict(found) if dataclasses.is_dataclass(found) else found)
+    print_json(_plain(found))
     return 0
+
+
+def _plain(found: Any) -> Any:
+    return (
+        dataclasses.asdict(found)
+        if dataclasses.is_dataclass(found) and not isinstance(found, type)
+        else found
+    )
 
 
 def _student(given: dict[str, str | None]) -> Student:
@@ -217,7 +228,28 @@ def _offline(type: str) -> list[dict[str, Any]]:
         return [{"outcome": "wrong", "what": "configuration", "detail": line} for line in error.problems]
     against = f"{configuration.verified.level}: {configuration.verified.against}"
     found = [{"outcome": "ok", "what": "configuration", "detail": against}]
-    return [*found, *_conformance(configuration)]
+    return [*found, *_fixtures(type), *_conformance(configuration)]
+
+
+def _fixtures(type: str) -> list[dict[str, Any]]:
+    """Replay the fixtures that stand beside the configuration, in `fixtures/TYPE.jsonl`."""
+    from partners import configuration
+    from partners.errors import CredentialsWrong
+    from partners.kit.replay import replay
+    from settings import get_settings
+
+    path = configuration.find(type, get_settings().partners_dir)
+    fixtures = None if path is None else path.parent / "fixtures" / f"{type}.jsonl"
+    if path is None or fixtures is None or not fixtures.is_file():
+        return [{"outcome": "skipped", "what": "fixtures", "detail": f"there is no fixtures/{type}.jsonl"}]
+    try:
+        problems = replay(path, fixtures)
+    except (CredentialsWrong, ValueError, KeyError) as error:
+        problems = [f"cannot be replayed: {error}"]
+    if problems:
+        return [{"outcome": "wrong", "what": "fixtures", "detail": line} for line in problems]
+    count = len(fixtures.read_text(encoding="utf-8").splitlines())
+    return [{"outcome": "ok", "what": "fixtures", "detail": f"{count} calls replayed"}]
 
 
 def _conformance(configuration: Configuration) -> list[dict[str, Any]]:

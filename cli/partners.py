@@ -1,13 +1,17 @@
-"""`usher partner`: how partners are doing; pausing, resuming, limiting and checking them."""
+"""`usher partner`: how partners are doing; pausing, resuming, limiting and checking them; what is stored for them."""
 
 from __future__ import annotations
 
 import click
 
+from cli import partner_connections, partner_kit
 from cli.output import json_option, print_rows
 
 COLUMNS = [
     "partner",
+    "adapter",
+    "verified",
+    "played_by",
     "state",
     "waiting",
     "failures",
@@ -15,24 +19,43 @@ COLUMNS = [
     "concurrency",
     "rate_per_second",
     "paused_reason",
+    "missing",
+    "credentials",
 ]
 
 
 @click.group()
 def partner() -> None:
-    """Look at partners; pause, resume, limit and check them."""
+    """Look at partners; pause, resume, limit and check them; store how they are called."""
 
 
 @partner.command("list")
 @json_option
 def list_partners(as_json: bool) -> None:
-    """List partners: ok, paused, open (left alone after failures) or probing, and how many jobs wait."""
+    """List partners: ok, paused, open (left alone after failures) or probing, how many jobs wait, and how each is served.
+
+    The adapter, how far it was verified, who plays the partner, and where each credential comes from; never a value.
+    """
+    from dataclasses import asdict
+
     from db.session import transaction
     from domain import partner_health
-    from partners.registry import provider_types
+    from partners.registry import declared_limits, provider_types
+    from workers import connections
 
+    connections.attach()
     with transaction() as session:
         rows = partner_health.list_partners(session, provider_types())
+    rows = [{**row, **asdict(connections.picture(row["partner"]))} for row in rows]
+    for row in rows:
+        # What staff set counts before what the configuration declares.
+        declared = declared_limits(row["partner"])
+        row["concurrency"] = row["concurrency"] or declared.concurrency
+        row["rate_per_second"] = row["rate_per_second"] or declared.rate_per_second
+    if not as_json:
+        for row in rows:
+            row["credentials"] = "; ".join(f"{name}: {of}" for name, of in row["credentials"].items()) or None
+            row["missing"] = "; ".join(row["missing"]) or None
     print_rows(rows, COLUMNS, as_json=as_json)
 
 
@@ -117,10 +140,13 @@ def check(type: str) -> int:
     """Call the partner once and say whether it answers and accepts our credentials."""
     from partners.errors import PartnerError
     from partners.registry import get_partner
+    from workers import connections, lti
     from workers.telemetry import configure_logging
 
     configure_logging("cli", format="console", level="ERROR")
     _check_type(type)
+    lti.attach()
+    connections.attach()
     try:
         get_partner(type).check()
     except PartnerError as error:
@@ -150,3 +176,13 @@ def _check_type(type: str) -> None:
 
     if type not in provider_types():
         raise click.UsageError(f"there is no partner {type!r}; there are {', '.join(provider_types())}")
+
+
+for _command in (
+    partner_kit.new,
+    partner_kit.test,
+    partner_kit.call,
+    partner_kit.record,
+    *partner_connections.COMMANDS,
+):
+    partner.add_command(_command)

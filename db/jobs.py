@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db import trace
+
 CLAIM_SLOT = text(
     """
     INSERT INTO scheduled_runs (job, slot)
@@ -53,6 +55,7 @@ class Claim:
     attempts: int
     claims: int
     correlation_id: str | None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Doorbell:
     id: str
     kind: str
     queue: str
+    traceparent: str | None = None
 
 
 class LeaseLost(Exception):
@@ -70,8 +74,9 @@ class LeaseLost(Exception):
 
 ENQUEUE = text(
     """
-    INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, next_run_at)
-    VALUES (:kind, :business_key, :queue, :partner, :subject_id, :correlation_id, now() + :delay * interval '1 second')
+    INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, traceparent, next_run_at)
+    VALUES (:kind, :business_key, :queue, :partner, :subject_id, :correlation_id, :traceparent,
+        now() + :delay * interval '1 second')
     ON CONFLICT (kind, business_key) DO UPDATE SET
         rerun = jobs.state = 'running',
         state = CASE WHEN jobs.state = 'running' THEN 'running' ELSE 'ready' END,
@@ -80,14 +85,16 @@ ENQUEUE = text(
                            ELSE excluded.next_run_at END,
         rung_at = NULL, attempts = 0, claims = CASE WHEN jobs.state = 'running' THEN jobs.claims ELSE 0 END,
         last_error = NULL, traceback = NULL, finished_at = NULL, updated_at = now(),
-        correlation_id = coalesce(excluded.correlation_id, jobs.correlation_id), queue = excluded.queue
+        correlation_id = coalesce(excluded.correlation_id, jobs.correlation_id), queue = excluded.queue,
+        traceparent = excluded.traceparent
     RETURNING id
     """
 )
 ENQUEUE_ONCE = text(
     """
-    INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, next_run_at)
-    VALUES (:kind, :business_key, :queue, :partner, :subject_id, :correlation_id, now() + :delay * interval '1 second')
+    INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, traceparent, next_run_at)
+    VALUES (:kind, :business_key, :queue, :partner, :subject_id, :correlation_id, :traceparent,
+        now() + :delay * interval '1 second')
     ON CONFLICT (kind, business_key) DO NOTHING
     RETURNING id
     """
@@ -103,7 +110,7 @@ CLAIM = text(
             SELECT 1 FROM partner_states s
             WHERE s.partner = jobs.partner AND (s.paused_at IS NOT NULL OR s.open_until > now())
         )
-    RETURNING id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id
+    RETURNING id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id, traceparent
     """
 )
 CLAIM_DUE = text(
@@ -118,7 +125,7 @@ CLAIM_DUE = text(
         )
         ORDER BY next_run_at LIMIT 1 FOR UPDATE SKIP LOCKED
     )
-    RETURNING id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id
+    RETURNING id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id, traceparent
     """
 )
 STEPS = text("SELECT step, state, result, attempt FROM job_steps WHERE job_id = :id")
@@ -179,9 +186,9 @@ RING = text(
     ), rung AS (
         -- An array, not a join: the planner would read the whole table for a join whose size it cannot know.
         UPDATE jobs SET rung_at = now() WHERE id = ANY(ARRAY(SELECT id FROM due))
-        RETURNING jobs.id, jobs.kind, jobs.queue
+        RETURNING jobs.id, jobs.kind, jobs.queue, jobs.traceparent
     )
-    SELECT room.queue, room.free, rung.id, rung.kind FROM room LEFT JOIN rung USING (queue)
+    SELECT room.queue, room.free, rung.id, rung.kind, rung.traceparent FROM room LEFT JOIN rung USING (queue)
     """
 )
 UNRING = text(
@@ -205,7 +212,8 @@ def enqueue(session: Session, job: Enqueue, *, once: bool = False) -> str | None
     A job that exists already becomes ready anew; while it runs, it is asked to run once more. With `once`, an existing
     job is left as it is. Returns the job's id, None where `once` found one.
     """
-    found = session.execute(ENQUEUE_ONCE if once else ENQUEUE, vars(job)).scalar()
+    values = {**vars(job), "traceparent": trace.current.get()}
+    found = session.execute(ENQUEUE_ONCE if once else ENQUEUE, values).scalar()
     session.execute(NOTIFY, {"channel": CHANNEL})
     return None if found is None else str(found)
 
@@ -323,7 +331,9 @@ def ring_due(
             "limit": limit,
         },
     ).all()
-    doorbells = [Doorbell(str(row.id), row.kind, row.queue) for row in rows if row.id is not None]
+    doorbells = [
+        Doorbell(str(row.id), row.kind, row.queue, row.traceparent) for row in rows if row.id is not None
+    ]
     rung = Counter(bell.queue for bell in doorbells)
     return Ringing(doorbells, any(row.free <= rung[row.queue] for row in rows))
 
@@ -364,4 +374,5 @@ def _claim(row: Any) -> Claim:
         attempts=row.attempts,
         claims=row.claims,
         correlation_id=row.correlation_id,
+        traceparent=row.traceparent,
     )

@@ -32,7 +32,7 @@ class Visible:
 
 
 VISIBLE = {
-    "users": Visible("id", "id email name time_zone total_xp level highest_level created_at updated_at"),
+    "users": Visible("id", "id email name time_zone locale wants_streak_mail wants_progress_mail visible_to_others total_xp level highest_level created_at updated_at"),
     "partner_lms_enrollments": Visible(
         "student_id",
         "id student_id provider_id course_id program_id status progress_percentage enrolled_at completed_at"
@@ -89,10 +89,14 @@ HIDDEN = frozenset(
     enrollment_changes partner_lms_enrollment_failures streak_freeze_grants streak_rest_days user_activity_days
     user_counters user_zone_changes
 
-    api_tokens feature_flags idempotency_keys identities inbox_events job_steps jobs legacy_ids legacy_oddities
-    legacy_sources legacy_tables partner_calls partner_states partner_sync_states payment_charges payment_disputes
-    payment_lines payment_refunds payments rate_limits reconciliation_findings reconciliation_pages reconciliations
+    api_tokens erasure_accounts erasures feature_flags idempotency_keys identities inbox_events job_steps jobs legacy_ids legacy_oddities
+    legacy_sources legacy_tables lti_invites lti_keys lti_launches lti_line_items lti_links lti_scores lti_seen_tokens
+    lti_tools partner_calls partner_connections partner_secrets partner_states partner_sync_states payment_charges
+    payment_disputes payment_lines payment_refunds payments rate_limits reconciliation_findings reconciliation_pages reconciliations
     replay_batches replay_items scheduled_runs staff_actions usher_alembic_version
+    worker_nodes alerts counted_until partner_call_counts queue_states
+
+    manual_work_items voucher_pools vouchers
     """.split()  # noqa: SIM905
 )
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from psycopg2 import extensions
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
 
 from settings import get_settings
@@ -29,15 +29,30 @@ CONNECT_ARGS = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
-    "options": (
-        f"-c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT}"
-        f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT} -c timezone=UTC"
-    ),
 }
+# What holds in every transaction.
+PARAMETERS = {
+    "statement_timeout": str(STATEMENT_TIMEOUT),
+    "lock_timeout": str(LOCK_TIMEOUT),
+    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT),
+    "timezone": "UTC",
+}
+SET_PARAMETERS = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', true)" for name, value in PARAMETERS.items()
+)
 
 
-def make_engine(url: str, *, pool_size: int = 5, application_name: str = "usher") -> Engine:
-    """Return an engine with our timeouts. Parameters are hidden from its error messages, since they end up in logs."""
+def make_engine(
+    url: str, *, pool_size: int = 5, application_name: str = "usher", pooled: bool = False
+) -> Engine:
+    """Return an engine with our timeouts. Parameters are hidden from its error messages, since they end up in logs.
+
+    They are given once, when a connection is made. Where it is `pooled` by transaction, each transaction may get another
+    server connection, and poolers refuse `options`: there every transaction begins with them, at one round trip.
+    """
+    connect_args: dict[str, Any] = {**CONNECT_ARGS, "application_name": application_name}
+    if not pooled:
+        connect_args["options"] = " ".join(f"-c {name}={value}" for name, value in PARAMETERS.items())
     engine = create_engine(
         url,
         pool_size=pool_size,
@@ -45,10 +60,16 @@ def make_engine(url: str, *, pool_size: int = 5, application_name: str = "usher"
         pool_timeout=15,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={**CONNECT_ARGS, "application_name": application_name},
+        connect_args=connect_args,
     )
     event.listen(engine, "connect", _read_uuids_as_text)
+    if pooled:
+        event.listen(engine, "begin", _set_parameters)
     return engine
+
+
+def _set_parameters(connection: Connection) -> None:
+    connection.exec_driver_sql(SET_PARAMETERS)
 
 
 def _read_uuids_as_text(connection: Any, _record: Any) -> None:
@@ -65,7 +86,18 @@ def get_engine() -> Engine:
     """
     settings = get_settings()
     threads = max(settings.worker_concurrency, settings.api_threads)
-    return make_engine(settings.sqlalchemy_url(), pool_size=min(threads, MOST_CONNECTIONS))
+    size = min(threads, MOST_CONNECTIONS)
+    return make_engine(settings.sqlalchemy_url(), pool_size=size, pooled=settings.is_pooled())
+
+
+@contextmanager
+def direct_engine() -> Iterator[Engine]:
+    """Open an engine on PostgreSQL itself, past any pooler: for migrations, whose lock is their session's."""
+    engine = make_engine(get_settings().direct_sqlalchemy_url(), pool_size=1)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager

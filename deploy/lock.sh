@@ -6,7 +6,7 @@ set -eu
 compile() {
     .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q "$@"
 }
-compile setup.cfg --extra embedded --extra dev --extra build -o requirements.lock
-compile setup.cfg --extra build -c requirements.lock -o deploy/runtime.lock
+compile setup.cfg --extra embedded --extra tracing --extra sentry --extra dev --extra build -o requirements.lock
+compile setup.cfg --extra tracing --extra sentry --extra build -c requirements.lock -o deploy/runtime.lock
 printf 'aiohttp\naiosmtpd\n' | compile - -c requirements.lock -o deploy/demo.lock
 rm -rf .venv-lock

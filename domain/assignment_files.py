@@ -7,6 +7,7 @@ between leaves a row that nobody handed in, and `sweep` deletes both.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -34,6 +35,10 @@ MARK = text(
 )
 FIND = text(
     "SELECT id, user_id, name, media_type, size FROM assignment_files WHERE id = :id AND stored_at IS NOT NULL"
+)
+NAMED = text(
+    "SELECT id, name, media_type, size FROM assignment_files"
+    " WHERE id = ANY(CAST(:ids AS uuid[])) AND stored_at IS NOT NULL"
 )
 # Files that nobody uses are taken back first, which frees their keys: the same upload later is another row and another
 # object, so what is deleted from the store is never what somebody has just put there.
@@ -105,6 +110,11 @@ def find(session: Session, file_id: str, *, user_id: str | None, staff: bool) ->
     if row is None or not (staff or (user_id is not None and row.user_id == user_id)):
         raise NotFound(f"there is no file {file_id}")
     return Stored(row.id, row.name, row.media_type, row.size)
+
+
+def list_named(session: Session, file_ids: Sequence[str]) -> dict[str, Stored]:
+    """Return the stored files with these ids, by id."""
+    return {row.id: Stored(**row._mapping) for row in session.execute(NAMED, {"ids": list(file_ids)})}
 
 
 def take_back(session: Session, limit: int) -> list[str]:

@@ -71,6 +71,7 @@ CERTIFICATES = """
         expires_at, revoked_at FROM certificates
 """
 FIND = text(CERTIFICATES + " WHERE id = CAST(:id AS uuid)")
+HELD = text(CERTIFICATES + " WHERE user_id = :user AND course_id = :course AND status = 'valid'")
 HOLD = text(CERTIFICATES + " WHERE id = CAST(:id AS uuid) FOR UPDATE")
 # Codes that were imported may have any form.
 VERIFY = text(CERTIFICATES + " WHERE verification_code IN (:code, :typed) LIMIT 1")
@@ -201,6 +202,12 @@ def find(session: Session, certificate_id: str, user_id: str | None = None) -> C
     if row is None or user_id not in (None, row.user_id):
         raise NotFound(f"there is no certificate {certificate_id}")
     return Certificate(**row._mapping)
+
+
+def find_valid(session: Session, user_id: str, course_id: str) -> Certificate | None:
+    """Return the certificate that a user holds of a course, None without one."""
+    row = session.execute(HELD, {"user": user_id, "course": course_id}).one_or_none()
+    return None if row is None else Certificate(**row._mapping)
 
 
 def verify(session: Session, typed: str) -> Certificate | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -58,7 +59,7 @@ LESSON = text(
         l.published, p.completed_at,
         EXISTS (
             SELECT 1 FROM enrollments e WHERE e.course_id = l.course_id AND e.user_id = CAST(:user AS uuid)
-        ) AS enrolled, c.version
+        ) AS enrolled, c.version, c.title AS course_title
     FROM lessons l JOIN courses c ON c.id = l.course_id AND c.deleted_at IS NULL
     LEFT JOIN lesson_progress p ON p.lesson_id = l.id AND p.user_id = CAST(:user AS uuid)
     WHERE l.id = CAST(:lesson AS uuid) AND l.course_id = CAST(:course AS uuid) AND (:staff OR l.published)
@@ -69,11 +70,11 @@ ATTACHMENTS = text(
 )
 PREREQUISITES = text(
     """
-    SELECT f.id, f.slug, f.title, e.completed_at IS NOT NULL AS completed
+    SELECT c.id AS of, f.id, f.slug, f.title, e.completed_at IS NOT NULL AS completed
     FROM courses c CROSS JOIN unnest(c.prerequisites) WITH ORDINALITY AS wanted(id, place)
     JOIN courses f ON f.id = wanted.id
     LEFT JOIN enrollments e ON e.course_id = f.id AND e.user_id = CAST(:user AS uuid)
-    WHERE c.id = CAST(:course AS uuid) ORDER BY wanted.place
+    WHERE c.id = ANY(CAST(:courses AS uuid[])) ORDER BY c.id, wanted.place
     """
 )
 
@@ -134,10 +135,37 @@ def get_course(
     attachments = [dict(item._mapping) for item in session.execute(ATTACHMENTS, names)]
     return {
         **_course(row),
-        "lessons": [dict(item._mapping) for item in session.execute(LESSONS, names)],
+        "lessons": list_lessons(session, user_id, course_id, staff=staff),
         "attachments": [item if inside else {**item, "url": None} for item in attachments],
-        "prerequisites": [dict(item._mapping) for item in session.execute(PREREQUISITES, names)],
+        "prerequisites": list_prerequisites(session, user_id, [row.id])[row.id],
     }
+
+
+def title_of(session: Session, course_id: str) -> str:
+    """Return a course's title; raise `NotFound`."""
+    title = session.scalar(text("SELECT title FROM courses WHERE id = :id"), {"id": course_id})
+    if title is None:
+        raise NotFound(f"there is no course {course_id}")
+    return str(title)
+
+
+def list_lessons(
+    session: Session, user_id: str | None, course_id: str, *, staff: bool = False
+) -> list[dict[str, Any]]:
+    """Return the lessons of a course in their order, with when the user completed each; staff see hidden ones too."""
+    names = {"user": user_id, "course": course_id, "staff": staff}
+    return [dict(item._mapping) for item in session.execute(LESSONS, names)]
+
+
+def list_prerequisites(
+    session: Session, user_id: str | None, course_ids: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return, for each of these courses, those that come first, and whether the user has completed them."""
+    found: dict[str, list[dict[str, Any]]] = {course_id: [] for course_id in course_ids}
+    for row in session.execute(PREREQUISITES, {"user": user_id, "courses": list(course_ids)}):
+        values = dict(row._mapping)
+        found[values.pop("of")].append(values)
+    return found
 
 
 def get_lesson(

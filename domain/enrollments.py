@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db import jobs
-from domain import failures, xp_partners
+from domain import failures, users, xp_partners
 from domain.errors import NoLongerWanted, NotFound, NotPossible
 
 WALK = "enrollment.walk"
@@ -29,8 +29,7 @@ INSERT = text(
     RETURNING id
     """
 )
-LOAD = text(
-    """
+WITH_ALL = """
     SELECT e.id, e.status, e.generation, e.student_id, e.provider_id, e.course_id, e.program_id, e.correlation_id,
         e.external_account_id, e.external_enrollment_id, e.released_at IS NOT NULL AS released,
         u.email, u.name, p.provider_type, p.provider_name, p.active AS provider_active,
@@ -39,9 +38,9 @@ LOAD = text(
     JOIN users u ON u.id = e.student_id
     JOIN partner_lms_providers p ON p.id = e.provider_id
     JOIN partner_courses c ON c.id = e.course_id
-    WHERE e.id = :id
-    """
-)
+"""
+LOAD = text(f"{WITH_ALL} WHERE e.id = :id")
+LOAD_MANY = text(f"{WITH_ALL} WHERE e.id = ANY(CAST(:ids AS uuid[])) ORDER BY e.id")
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,11 @@ def load(session: Session, enrollment_id: str) -> Enrollment:
     return Enrollment(**row._mapping)
 
 
+def load_many(session: Session, ids: Collection[str]) -> list[Enrollment]:
+    """Return those of these enrolments that exist, in id order."""
+    return [Enrollment(**row._mapping) for row in session.execute(LOAD_MANY, {"ids": list(ids)})]
+
+
 def lock(session: Session, enrollment_id: str) -> Enrollment:
     """Lock an enrolment's row until the transaction ends, and return it; raise `NotFound`."""
     session.execute(
@@ -141,6 +145,8 @@ def lock(session: Session, enrollment_id: str) -> Enrollment:
 
 def find_obstacle(enrollment: Enrollment, partner_types: Collection[str]) -> tuple[str, str] | None:
     """Return (code, reason) when nobody can be enrolled here at present, None when all is well."""
+    if users.is_erased(enrollment.email):
+        return "student_erased", "the student was erased: refund, or have them buy it as somebody new"
     if not enrollment.provider_active:
         return "inactive_partner", f"partner {enrollment.provider_name} is not active"
     if not enrollment.course_active:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db import jobs
 from db.models import InboxEvent
+from domain import partner_events
 from domain.errors import NotFound, NotPossible
 from domain.orders import OPTIONAL_KEYS, REQUIRED_KEYS
 from domain.payments import HANDLED_TYPES
@@ -33,11 +34,14 @@ def replay(session: Session, event_id: str) -> str:
     Raises `NotFound`, or `NotPossible` for an event that nothing listens to.
     """
     event = find(session, event_id)
-    if event.source != "stripe" or event.type not in HANDLED_TYPES:
+    if event.type != partner_events.TYPE and (event.source != "stripe" or event.type not in HANDLED_TYPES):
         raise NotPossible(f"nothing listens to {event.type}")
     session.execute(
         text("UPDATE inbox_events SET state = 'received', reason = NULL WHERE id = :id"), {"id": event.id}
     )
+    if event.type == partner_events.TYPE:
+        partner_events.ask(session, event.id)
+        return event.id
     jobs.enqueue(
         session,
         jobs.Enqueue(PROCESS, event.id, queue="payments", subject_id=event.id, correlation_id=event.id),

@@ -1,109 +1,168 @@
-"""What the mails say: subject, plain text and HTML of each, from what is in the database."""
+"""What is mailed to students: who gets which mail, in their language, and only while it says the truth.
+
+A mail's key says which it is: `welcome:{enrollment}:{generation}` (also restored, revoked, completed, failed),
+`certificate:{id}`, `streak:{user}:{date}`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from domain import mail_consent, mail_languages, mail_words, streak_store, users
 from domain.errors import NoLongerWanted, NotFound
-
-TEMPLATES = Path(__file__).parent / "mail_templates"
+from domain.student_view import failure_reference, web_address
 
 # In which statuses of the enrolment each mail says the truth.
 TRUE_WHILE = {
     "welcome": ("active", "completed"),
     "restored": ("active", "completed"),
     "revoked": ("revoked",),
+    "completed": ("completed",),
+    "failed": ("failed",),
 }
+CERTIFICATE, STREAK = "certificate", "streak"
 
 LOAD = text(
     """
-    SELECT e.id, e.status, e.generation, u.email, u.name, c.course_name, c.hours, p.provider_name, p.support_email
+    SELECT e.status, e.generation, u.id AS user_id, u.email, u.name, u.locale, u.wants_progress_mail, c.course_name,
+        p.provider_name, p.support_email, k.certificate_number, k.certificate_url
     FROM partner_lms_enrollments e
     JOIN users u ON u.id = e.student_id
     JOIN partner_courses c ON c.id = e.course_id
     JOIN partner_lms_providers p ON p.id = e.provider_id
+    LEFT JOIN partner_certificates k ON k.enrollment_id = e.id AND k.revoked_at IS NULL
     WHERE e.id = :id
     """
 )
-CERTIFICATE = "certificate"
 LOAD_CERTIFICATE = text(
     """
-    SELECT k.status, k.name, k.course_title, k.certificate_url, u.email
+    SELECT k.status, k.name, k.course_title, k.certificate_url, u.id AS user_id, u.email, u.locale, u.wants_progress_mail
     FROM certificates k JOIN users u ON u.id = k.user_id WHERE k.id = :id
     """
+)
+LOAD_LEARNER = text(
+    "SELECT id AS user_id, email, name, locale, wants_streak_mail FROM users WHERE id = CAST(:id AS uuid)"
 )
 
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail that is ready to be sent to one person."""
+    """A mail that is ready to be sent to one person. `stop_url` ends mails of its kind, None where none may be ended."""
 
     to: str
     subject: str
     text: str
     html: str
+    language: str = "en"
+    stop_url: str | None = None
 
 
-def compose(
-    session: Session, key: str, enrollment_id: str, *, app_url: str, support_email: str | None
-) -> Mail:
-    """Return the mail that a key asks for (`welcome:{enrollment}:{generation}`, `certificate:{id}`).
+def compose(session: Session, key: str, subject_id: str, *, app_url: str, support_email: str | None) -> Mail:
+    """Return the mail that a key asks for; `subject_id` is the enrolment's, the certificate's or the user's id.
 
-    Raises `NotFound` for an unknown key, `NoLongerWanted` when what it would say is not true any more.
+    Raises `NotFound` for an unknown key, `NoLongerWanted` when what it would say is not true any more, or its reader
+    does not want mails of its kind.
     """
-    template, _, rest = key.partition(":")
-    if template == CERTIFICATE:
-        return _compose_certificate(session, rest, app_url=app_url, support_email=support_email)
+    kind, _, rest = key.partition(":")
+    if kind == CERTIFICATE:
+        row, values = _certificate(session, rest, app_url)
+    elif kind == STREAK:
+        row, values = _streak(session, rest)
+    else:
+        row, values = _enrollment(session, kind, rest, subject_id, app_url)
+    if users.is_erased(row.email):
+        raise NoLongerWanted("the person was erased")
+    values["dashboard_url"] = f"{app_url}/dashboard"
+    if support_email or values.get("support_email"):
+        values["support_email"] = support_email or values["support_email"]
+    topic = mail_consent.TOPICS.get(kind)
+    if topic is None:
+        return render(kind, row.locale, row.email, values)
+    if not getattr(row, mail_consent.COLUMNS[topic]):
+        raise NoLongerWanted(f"mails about {topic} are not wanted")
+    token = mail_consent.make_token(str(row.user_id), topic)
+    return render(kind, row.locale, row.email, values, stop_url=f"{app_url}/mail/unsubscribe/{token}")
+
+
+def render(
+    kind: str, locale: str | None, to: str, values: dict[str, Any], *, stop_url: str | None = None
+) -> Mail:
+    """Return a mail of a kind in a language."""
+    language = mail_languages.pick(locale)
+    letter = mail_words.write(
+        kind, language, {name: str(value) for name, value in values.items() if value is not None}
+    )
+    stop = None if stop_url is None else mail_words.Link(mail_words.stop_words(kind, language), stop_url)
+    plain, html = lay_out(letter, language.name, stop)
+    # A header is one line, whatever a course's name holds.
+    return Mail(to, " ".join(letter.subject.split()), plain, html, language.name, stop_url)
+
+
+def lay_out(
+    letter: mail_words.Letter, language: str = "en", stop: mail_words.Link | None = None
+) -> tuple[str, str]:
+    """Return a letter as plain text and as HTML."""
+    names = {"letter": letter, "language": language, "stop": stop}
+    plain, html = (_environment().get_template(f"layout.{form}").render(names) for form in ("txt", "html"))
+    return plain, html
+
+
+def _enrollment(
+    session: Session, kind: str, rest: str, enrollment_id: str, app_url: str
+) -> tuple[Row[Any], dict[str, Any]]:
     row = session.execute(LOAD, {"id": enrollment_id}).one_or_none()
-    if row is None or template not in TRUE_WHILE:
-        raise NotFound(f"there is no mail {template!r} for enrolment {enrollment_id}")
-    if row.status not in TRUE_WHILE[template] or rest != f"{enrollment_id}:{row.generation}":
-        raise NoLongerWanted(f"the enrolment is {row.status}, so the mail {template} would not be true")
-    values = {
+    if row is None or kind not in TRUE_WHILE:
+        raise NotFound(f"there is no mail {kind!r} for enrolment {enrollment_id}")
+    if row.status not in TRUE_WHILE[kind] or rest != f"{enrollment_id}:{row.generation}":
+        raise NoLongerWanted(f"the enrolment is {row.status}, so the mail {kind} would not be true")
+    return row, {
         "name": row.name or row.email,
-        "course_name": row.course_name,
-        "provider_name": row.provider_name,
-        "hours": row.hours,
+        "course": row.course_name,
+        "provider": row.provider_name,
         "launch_url": f"{app_url}/api/partner-launch/{enrollment_id}",
-        "dashboard_url": f"{app_url}/dashboard",
-        "support_email": support_email or row.support_email,
+        "support_email": row.support_email,
+        "reference": failure_reference(enrollment_id),
+        "certificate_number": row.certificate_number,
+        "certificate_url": web_address(row.certificate_url),
     }
-    return _render(template, row.email, values)
 
 
-def _compose_certificate(session: Session, id: str, *, app_url: str, support_email: str | None) -> Mail:
+def _certificate(session: Session, id: str, app_url: str) -> tuple[Row[Any], dict[str, Any]]:
     row = session.execute(LOAD_CERTIFICATE, {"id": id}).one_or_none()
     if row is None:
         raise NotFound(f"there is no certificate {id}")
     if row.status != "valid":
         raise NoLongerWanted(f"the certificate is {row.status}")
-    values = {
+    return row, {
         "name": row.name,
-        "course_name": row.course_title,
+        "course": row.course_title,
         "pdf_url": f"{app_url}/api/certificates/{id}/pdf",
         "verify_url": f"{app_url}{row.certificate_url}",
-        "support_email": support_email,
     }
-    return _render(CERTIFICATE, row.email, values)
 
 
-def _render(template: str, to: str, values: dict[str, Any]) -> Mail:
-    subject, _, body = _environment().get_template(f"{template}.txt").render(values).partition("\n")
-    html = _environment().get_template(f"{template}.html").render(values, subject=subject)
-    return Mail(to, subject.removeprefix("Subject: ").strip(), body.strip() + "\n", html)
+def _streak(session: Session, rest: str) -> tuple[Row[Any], dict[str, Any]]:
+    user_id, _, day = rest.partition(":")
+    row = session.execute(LOAD_LEARNER, {"id": user_id}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no user {user_id}")
+    standing = streak_store.look(session, user_id)
+    if not standing.state.at_risk or str(standing.today) != day:
+        raise NoLongerWanted("the streak is not at risk any more, or the day is over")
+    freezes = standing.state.freezes_available
+    return row, {"name": row.name or row.email, "days": standing.state.current, "freezes": freezes}
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(mail_languages.CATALOGS),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,

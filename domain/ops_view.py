@@ -7,61 +7,49 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.models.enrollment import ENROLLMENT_STATUSES
 from domain.errors import NotFound
 
 Row = dict[str, Any]
 
-COUNTS = text("SELECT status, count(*) AS number FROM partner_lms_enrollments GROUP BY status")
-WAITING = text(
-    """
-    SELECT id, external_id, type, state, reason, received_at FROM inbox_events
-    WHERE state IN ('waiting', 'failed') ORDER BY received_at LIMIT :limit
-    """
-)
-# Failures that nobody has dealt with come first; the newest others fill the list up.
-FAILURES = text(
-    """
-    WITH listed AS (
-        (SELECT id FROM partner_lms_enrollment_failures WHERE final AND resolved_at IS NULL
-            ORDER BY created_at DESC LIMIT :limit)
-        UNION
-        (SELECT id FROM partner_lms_enrollment_failures ORDER BY created_at DESC LIMIT :limit)
-    )
-    SELECT f.id, f.enrollment_id, f.event_id, f.error_message, f.error_code, f.step, f.retry_count, f.created_at,
-        f.final AND f.resolved_at IS NULL AS unresolved, f.resolved_at, u.email, p.provider_name, c.course_name
-    FROM listed JOIN partner_lms_enrollment_failures f ON f.id = listed.id
-    LEFT JOIN users u ON u.id = f.student_id
-    LEFT JOIN partner_lms_providers p ON p.id = f.provider_id
-    LEFT JOIN partner_courses c ON c.id = f.course_id
-    ORDER BY unresolved DESC, f.created_at DESC LIMIT :limit
-    """
-)
-# The conditions are those of the partial indexes: finished jobs are never read.
-JOBS = text(
-    """
-    SELECT kind, count(*) FILTER (WHERE due) AS due, count(*) FILTER (WHERE state = 'failed') AS failed,
-        count(*) FILTER (WHERE state = 'parked') AS parked, max(last_error) AS last_error
-    FROM (
-        SELECT kind, state, next_run_at <= now() AS due, NULL AS last_error FROM jobs
-        WHERE state IN ('ready', 'running')
-        UNION ALL
-        SELECT kind, state, false, last_error FROM jobs WHERE state IN ('failed', 'parked')
-    ) AS unfinished
-    GROUP BY kind ORDER BY kind
-    """
-)
-
-
-def overview(session: Session, limit: int) -> dict[str, Any]:
-    """Return the first page: enrolments by status, waiting events, failures (those that need somebody first), jobs by kind."""
-    counts = {row.status: row.number for row in session.execute(COUNTS)}
-    return {
-        "counts": {status: counts.get(status, 0) for status in ENROLLMENT_STATUSES},
-        "waiting": session.execute(WAITING, {"limit": limit}).all(),
-        "failures": session.execute(FAILURES, {"limit": limit}).all(),
-        "jobs": session.execute(JOBS).all(),
-    }
+# What happened to one enrolment, but for calls to the partner and what staff did, which the console adds.
+TIMELINE = """
+    SELECT i.received_at AS at, 'webhook' AS what, 'done' AS state, NULL::int AS attempt, NULL::int AS duration_ms,
+        i.type || ' ' || i.external_id AS detail
+    FROM payment_lines l JOIN payments y ON y.id = l.payment_id JOIN inbox_events i ON i.id = y.event_id
+    WHERE l.enrollment_id = :id
+    UNION ALL
+    SELECT y.paid_at, 'payment', y.state, NULL, NULL, y.checkout_session_id
+    FROM payment_lines l JOIN payments y ON y.id = l.payment_id WHERE l.enrollment_id = :id AND y.paid_at IS NOT NULL
+    UNION ALL
+    SELECT s.started_at, CASE WHEN j.kind = 'mail.send' THEN 'mail ' || split_part(j.business_key, ':', 1) ELSE s.step END,
+        s.state, s.attempt, s.duration_ms,
+        CASE WHEN (s.result ->> 'adopted')::boolean THEN 'adopted ' || (s.result ->> 'id') ELSE s.result ->> 'id' END
+    FROM jobs j JOIN job_steps s ON s.job_id = j.id WHERE j.subject_id = :id
+    UNION ALL
+    SELECT f.created_at, coalesce(f.step, 'attempt'), CASE WHEN f.final THEN 'failed' ELSE 'retried' END,
+        f.retry_count + 1, NULL, f.error_code || ': ' || f.error_message
+    FROM partner_lms_enrollment_failures f WHERE f.enrollment_id = :id
+    UNION ALL
+    SELECT r.created_at, 'refund', r.status, NULL, NULL, r.id || ' ' || r.amount
+    FROM payment_lines l JOIN payments y ON y.id = l.payment_id
+    JOIN payment_refunds r ON r.payment_intent_id = y.payment_intent_id WHERE l.enrollment_id = :id
+    UNION ALL
+    SELECT d.created_at, 'dispute', d.status, NULL, NULL, d.id
+    FROM payment_lines l JOIN payments y ON y.id = l.payment_id
+    JOIN payment_disputes d ON d.payment_intent_id = y.payment_intent_id WHERE l.enrollment_id = :id
+    UNION ALL
+    SELECT e.launch_checked_at, 'active', 'done', NULL, NULL, NULL
+    FROM partner_lms_enrollments e WHERE e.id = :id AND e.launch_checked_at IS NOT NULL
+    UNION ALL
+    SELECT e.completed_at, 'completed', 'done', NULL, NULL, NULL
+    FROM partner_lms_enrollments e WHERE e.id = :id AND e.completed_at IS NOT NULL
+    UNION ALL
+    SELECT k.created_at, 'certificate', 'done', NULL, NULL, k.certificate_number
+    FROM partner_certificates k WHERE k.enrollment_id = :id
+    UNION ALL
+    SELECT coalesce(w.closed_at, w.created_at), 'work item ' || w.kind, w.state, NULL, NULL, w.id || coalesce(' ' || w.note, '')
+    FROM manual_work_items w WHERE w.enrollment_id = :id
+"""
 
 
 def list_jobs(session: Session, *, state: str | None, kind: str | None, limit: int) -> list[Row]:
@@ -186,46 +174,7 @@ def show_enrollment(session: Session, enrollment_id: str) -> Row:
 
 def timeline(session: Session, enrollment_id: str) -> list[Row]:
     """Return what happened to an enrolment: `{at, what, state, attempt, duration_ms, detail}`, oldest first."""
-    return _rows(
-        session,
-        """
-        SELECT i.received_at AS at, 'webhook' AS what, 'done' AS state, NULL::int AS attempt, NULL::int AS duration_ms,
-            i.type || ' ' || i.external_id AS detail
-        FROM payment_lines l JOIN payments y ON y.id = l.payment_id JOIN inbox_events i ON i.id = y.event_id
-        WHERE l.enrollment_id = :id
-        UNION ALL
-        SELECT y.paid_at, 'payment', y.state, NULL, NULL, y.checkout_session_id
-        FROM payment_lines l JOIN payments y ON y.id = l.payment_id WHERE l.enrollment_id = :id AND y.paid_at IS NOT NULL
-        UNION ALL
-        SELECT s.started_at, CASE WHEN j.kind = 'mail.send' THEN 'mail ' || split_part(j.business_key, ':', 1) ELSE s.step END,
-            s.state, s.attempt, s.duration_ms,
-            CASE WHEN (s.result ->> 'adopted')::boolean THEN 'adopted ' || (s.result ->> 'id') ELSE s.result ->> 'id' END
-        FROM jobs j JOIN job_steps s ON s.job_id = j.id WHERE j.subject_id = :id
-        UNION ALL
-        SELECT f.created_at, coalesce(f.step, 'attempt'), CASE WHEN f.final THEN 'failed' ELSE 'retried' END,
-            f.retry_count + 1, NULL, f.error_code || ': ' || f.error_message
-        FROM partner_lms_enrollment_failures f WHERE f.enrollment_id = :id
-        UNION ALL
-        SELECT r.created_at, 'refund', r.status, NULL, NULL, r.id || ' ' || r.amount
-        FROM payment_lines l JOIN payments y ON y.id = l.payment_id
-        JOIN payment_refunds r ON r.payment_intent_id = y.payment_intent_id WHERE l.enrollment_id = :id
-        UNION ALL
-        SELECT d.created_at, 'dispute', d.status, NULL, NULL, d.id
-        FROM payment_lines l JOIN payments y ON y.id = l.payment_id
-        JOIN payment_disputes d ON d.payment_intent_id = y.payment_intent_id WHERE l.enrollment_id = :id
-        UNION ALL
-        SELECT e.launch_checked_at, 'active', 'done', NULL, NULL, NULL
-        FROM partner_lms_enrollments e WHERE e.id = :id AND e.launch_checked_at IS NOT NULL
-        UNION ALL
-        SELECT e.completed_at, 'completed', 'done', NULL, NULL, NULL
-        FROM partner_lms_enrollments e WHERE e.id = :id AND e.completed_at IS NOT NULL
-        UNION ALL
-        SELECT k.created_at, 'certificate', 'done', NULL, NULL, k.certificate_number
-        FROM partner_certificates k WHERE k.enrollment_id = :id
-        ORDER BY 1
-        """,
-        id=enrollment_id,
-    )
+    return _rows(session, f"{TIMELINE} ORDER BY 1", id=enrollment_id)
 
 
 def _rows(session: Session, sql: str, **values: Any) -> list[Row]:

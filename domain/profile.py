@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -22,6 +23,23 @@ UPDATE = text(
     UPDATE users SET name = coalesce(:name, name), time_zone = coalesce(:time_zone, time_zone), updated_at = now()
     WHERE id = :id AND (name, time_zone) <> (coalesce(:name, name), coalesce(:time_zone, time_zone))
     """
+)
+PREFERENCES = text(
+    """
+    SELECT email, name, time_zone, locale, wants_streak_mail, wants_progress_mail, visible_to_others
+    FROM users WHERE id = :id
+    """
+)
+SAVE_PREFERENCES = text(
+    """
+    UPDATE users SET wants_streak_mail = :wants_streak_mail, wants_progress_mail = :wants_progress_mail,
+        visible_to_others = :visible_to_others, updated_at = now()
+    WHERE id = :id AND (wants_streak_mail, wants_progress_mail, visible_to_others)
+        <> (:wants_streak_mail, :wants_progress_mail, :visible_to_others)
+    """
+)
+SAVE_LOCALE = text(
+    "UPDATE users SET locale = :locale, updated_at = now() WHERE id = :id AND locale IS DISTINCT FROM :locale"
 )
 # Each count walks an index that begins with the user's id.
 COUNTS = text(
@@ -52,6 +70,15 @@ class Profile:
     highest_level: int
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What somebody prefers: mails beyond those that a purchase needs, and whether other learners may see them."""
+
+    wants_streak_mail: bool
+    wants_progress_mail: bool
+    visible_to_others: bool
 
 
 @dataclass(frozen=True)
@@ -90,6 +117,24 @@ def read_profile(session: Session, curve: Curve, user_id: str) -> Profile:
 def update_profile(session: Session, user_id: str, *, name: str | None, time_zone: str | None) -> None:
     """Change what somebody may change about themselves; None leaves a value as it is."""
     session.execute(UPDATE, {"id": user_id, "name": name, "time_zone": time_zone})
+
+
+def read_settings(session: Session, user_id: str) -> dict[str, Any]:
+    """Return what somebody may change about themselves, with their e-mail address; raise `NotFound`."""
+    row = session.execute(PREFERENCES, {"id": user_id}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no user {user_id}")
+    return dict(row._mapping)
+
+
+def save_preferences(session: Session, user_id: str, wanted: Preferences) -> None:
+    """Change what somebody prefers."""
+    session.execute(SAVE_PREFERENCES, {"id": user_id, **vars(wanted)})
+
+
+def save_locale(session: Session, user_id: str, locale: str | None) -> None:
+    """Change the language of somebody's pages and mails; None: what their browser asks for, English in mails."""
+    session.execute(SAVE_LOCALE, {"id": user_id, "locale": locale})
 
 
 def read_stats(session: Session, curve: Curve, user_id: str) -> Stats:

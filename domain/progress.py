@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -17,6 +17,8 @@ from domain.errors import NotFound
 SYNC = "progress.sync"
 SYNC_ONE = "progress.sync_one"
 FETCH_CERTIFICATE = "progress.certificate"
+# Mails that older versions do not know have a kind of their own: an older worker leaves them to a newer one.
+MAIL = "mail.notice"
 
 # How often a partner's whole feed is read again, in case a change was fed before we knew the seat. Seconds.
 FULL_EVERY = 86_400
@@ -29,12 +31,17 @@ DUE = text(
 )
 CLAIM_DUE = text(
     """
-    UPDATE partner_sync_states s SET next_due_at = now() + :interval * interval '1 second'
-    FROM partner_lms_providers p
+    UPDATE partner_sync_states s SET next_due_at = now() + coalesce(c.sync_interval, :interval) * interval '1 second'
+    FROM partner_lms_providers p LEFT JOIN partner_connections c ON c.provider_type = p.provider_type
     WHERE p.id = s.provider_id AND p.active AND s.next_due_at <= now() AND p.provider_type = ANY(:types)
         AND EXISTS (SELECT 1 FROM partner_lms_enrollments e WHERE e.provider_id = p.id AND e.status = 'active')
     RETURNING p.id, p.provider_type
     """
+)
+# The provider's own rule from how many per cent on a seat counts as completed.
+COMPLETE_AT = text("SELECT complete_at FROM partner_connections WHERE provider_type = :type")
+COMPLETED = text(
+    "SELECT generation, correlation_id FROM partner_lms_enrollments WHERE id = :id AND status = 'completed'"
 )
 # One statement for a whole batch. An answer counts only when the partner's own clock does not put it behind what we
 # have; without a clock, progress may only grow. What is the same already is not written.
@@ -222,7 +229,14 @@ def apply(session: Session, provider_id: str, provider_type: str, reports: Itera
             newest[report.external_enrollment_id] = report
     if not newest:
         return 0
-    batch = list(newest.values())
+    complete_at = session.scalar(COMPLETE_AT, {"type": provider_type})
+    batch = [
+        replace(
+            report,
+            completed=report.completed or (complete_at is not None and report.percentage >= complete_at),
+        )
+        for report in newest.values()
+    ]
     rows = session.execute(
         APPLY,
         {
@@ -316,6 +330,18 @@ def save_certificate(
             "expires_at": expires_at,
         },
     )
+    tell_completed(session, enrollment_id)
+
+
+def tell_completed(session: Session, enrollment_id: str) -> None:
+    """Ask for the mail that says so, once for each generation of the seat, unless it is completed no more."""
+    row = session.execute(COMPLETED, {"id": enrollment_id}).one_or_none()
+    if row is not None:
+        key = f"completed:{enrollment_id}:{row.generation}"
+        wanted = jobs.Enqueue(
+            MAIL, key, queue="mail", subject_id=enrollment_id, correlation_id=row.correlation_id
+        )
+        jobs.enqueue(session, wanted, once=True)
 
 
 def _is_newer(report: Report, other: Report) -> bool:

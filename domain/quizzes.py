@@ -30,19 +30,21 @@ WHOLE = 10_000
 # Attempts whose submission is asked for in one transaction.
 BATCH = 500
 
-LIST = text(
-    """
+QUIZZES = """
     SELECT q.id, q.course_id, q.lesson_id, q.title, q.description, q.time_limit, q.passing_score, q.xp_reward,
         q.required, q.created_at, asked.questions, asked.points, q.max_attempts + extra.attempts AS max_attempts,
-        mine.used AS attempts_used, mine.open_id AS open_attempt_id, mine.passed
+        mine.used AS attempts_used, mine.open_id AS open_attempt_id, mine.passed, c.title AS course_title,
+        extra.time_factor, asked.essays
     FROM quizzes q
     JOIN courses c ON c.id = q.course_id AND c.deleted_at IS NULL
     JOIN enrollments e ON e.course_id = q.course_id AND e.user_id = CAST(:user AS uuid)
     CROSS JOIN LATERAL (
-        SELECT count(*) AS questions, coalesce(sum(points), 0) AS points FROM questions WHERE quiz_id = q.id
+        SELECT count(*) AS questions, coalesce(sum(points), 0) AS points, count(*) FILTER (WHERE type = 'essay') AS essays
+        FROM questions WHERE quiz_id = q.id
     ) AS asked
     CROSS JOIN LATERAL (
-        SELECT coalesce(sum(extra_attempts), 0) AS attempts FROM quiz_accommodations
+        SELECT coalesce(sum(extra_attempts), 0) AS attempts, coalesce(max(time_factor), 10000) AS time_factor
+        FROM quiz_accommodations
         WHERE user_id = e.user_id AND (quiz_id = q.id OR quiz_id IS NULL)
     ) AS extra
     CROSS JOIN LATERAL (
@@ -50,10 +52,16 @@ LIST = text(
             (array_agg(id) FILTER (WHERE state = 'open'))[1] AS open_id
         FROM quiz_attempts WHERE user_id = e.user_id AND quiz_id = q.id
     ) AS mine
-    WHERE q.course_id = CAST(:course AS uuid) AND q.is_published AND (q.created_at, q.id) > (:moment, CAST(:last AS uuid))
+    WHERE q.is_published
+"""
+LIST = text(
+    QUIZZES
+    + """
+        AND q.course_id = CAST(:course AS uuid) AND (q.created_at, q.id) > (:moment, CAST(:last AS uuid))
     ORDER BY q.created_at, q.id LIMIT :limit
     """
 )
+ONE = text(QUIZZES + " AND q.id = CAST(:quiz AS uuid)")
 # Only those that were not asked for yet: one that cannot be graded waits among the failed jobs for a person.
 ASK_CLOSE = text(
     f"""
@@ -113,6 +121,17 @@ def list_quizzes(
     moment, last = FIRST if cursor is None else decode_cursor(cursor)
     names = {"user": user_id, "course": course_id, "moment": moment, "last": last, "limit": limit + 1}
     return page_of(list(session.execute(LIST, names)), limit)
+
+
+def find(session: Session, user_id: str, quiz_id: str) -> Any:
+    """Return a published quiz of one of the student's courses, as the list has it; raise `NoQuiz`.
+
+    Its `time_factor`, in basis points, is how much of the time limit this student has; `essays` wait for a person.
+    """
+    row = session.execute(ONE, {"user": user_id, "quiz": quiz_id}).one_or_none()
+    if row is None:
+        raise NoQuiz(f"there is no published quiz {quiz_id}, or the student does not learn in its course")
+    return row
 
 
 def list_attempts(

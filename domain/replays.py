@@ -70,10 +70,10 @@ def plan(session: Session, fingerprint: str, partner_types: Collection[str]) -> 
     if not members:
         raise NotFound(f"no open failure has the fingerprint {fingerprint}")
     obstructed = {}
-    for id in members:
-        obstacle = enrollments.find_obstacle(enrollments.load(session, id), partner_types)
+    for enrollment in enrollments.load_many(session, members):
+        obstacle = enrollments.find_obstacle(enrollment, partner_types)
         if obstacle is not None:
-            obstructed[id] = obstacle[1]
+            obstructed[enrollment.id] = obstacle[1]
     return Plan(fingerprint, [id for id in members if id not in obstructed], obstructed)
 
 

@@ -1,7 +1,7 @@
 """What is forgotten, and when. Every table that grows has a rule here, or a reason to be kept.
 
 Kept for as long as the enrolment exists: the enrolment itself, its payments and their facts, and the job that walks it
-with its steps, since a refund years later has to know what was taken.
+with its steps, since a refund years later has to know what was taken; work items and vouchers for the same reason.
 """
 
 from __future__ import annotations
@@ -32,16 +32,31 @@ def rules(*, inbox: int, jobs: int, failures: int, partner_calls: int) -> list[R
     """Return the rules; the arguments are days."""
     return [
         Rule("scheduled_runs", "(job, slot)", "slot", 7),
-        Rule("partner_calls", "id", "at", partner_calls),
+        Rule("worker_nodes", "node", "seen_at", 7),
+        # Not before they are in the counts that /metrics tells.
+        Rule(
+            "partner_calls",
+            "id",
+            "at",
+            partner_calls,
+            "at < (SELECT until FROM counted_until WHERE name = 'partner_calls')",
+        ),
+        Rule("alerts", "id", "resolved_at", 90),
         Rule(
             "jobs",
             "id",
             "updated_at",
             jobs,
-            "state = 'done' AND kind NOT IN ('enrollment.walk', 'mail.send')",
+            "state = 'done' AND kind NOT IN ('enrollment.walk', 'mail.send', 'mail.notice')",
         ),
         # A mail's job is what keeps the same mail from being sent twice.
-        Rule("jobs", "id", "updated_at", max(jobs, 400), "state = 'done' AND kind = 'mail.send'"),
+        Rule(
+            "jobs",
+            "id",
+            "updated_at",
+            max(jobs, 400),
+            "state = 'done' AND kind IN ('mail.send', 'mail.notice')",
+        ),
         Rule("inbox_events", "id", "received_at", inbox, "state IN ('done', 'ignored')"),
         Rule(
             "partner_lms_enrollment_failures",
@@ -52,6 +67,10 @@ def rules(*, inbox: int, jobs: int, failures: int, partner_calls: int) -> list[R
         ),
         Rule("idempotency_keys", "(caller, key)", "created_at", 2),
         Rule("enrollment_changes", "(user_id, xid, id)", "changed_at", live.KEPT_DAYS),
+        # A launch's click and a tool's tokens are dead within hours: nothing forgotten here can be used again.
+        Rule("lti_launches", "id", "issued_at", 30),
+        Rule("lti_seen_tokens", "(tool_id, jti)", "expires_at", 1),
+        Rule("lti_invites", "id", "expires_at", 30),
         Rule("replay_batches", "id", "created_at", failures, "finished_at IS NOT NULL"),
     ]
 

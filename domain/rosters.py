@@ -130,6 +130,34 @@ def find_missing(session: Session, run: Reconciliation) -> list[Found]:
     ]
 
 
+def adopt(
+    session: Session, run: Reconciliation, types: Collection[str], enrollment_id: str, seat_id: str
+) -> bool:
+    """Have an active enrolment whose seat is not listed refer to the one that the partner has by our reference.
+
+    So it is after a copy of the database was restored that is older than a refund and a second purchase. False when the
+    seat is another enrolment's, or this one is not active any more.
+    """
+    if not find_unknown(session, run, types, seat_id=seat_id):
+        return False
+    moved = session.execute(
+        text(
+            "UPDATE partner_lms_enrollments SET external_enrollment_id = :seat, updated_at = now()"
+            " WHERE id = :id AND status = 'active' RETURNING id"
+        ),
+        {"id": enrollment_id, "seat": seat_id},
+    ).one_or_none()
+    if moved is None:
+        return False
+    message = (
+        f"the partner has the seat {seat_id} by our reference, and not the one that we knew: it is taken over"
+    )
+    findings.note_repaired(
+        session, run.id, run.scope, [Found("seat_moved", "enrollment", enrollment_id, message)]
+    )
+    return True
+
+
 def next_given_back(session: Session, run: Reconciliation, after: str | None) -> list[str]:
     """Return the next enrolments, in id order, whose seats were given back lately: one may have turned up since."""
     rows = session.scalars(

@@ -58,6 +58,17 @@ def reseal(sealed: str) -> str:
         raise NotOurs from None
 
 
+def is_current(sealed: str) -> bool:
+    """Return whether the newest key sealed this; raise `NoKeys` without one."""
+    _ring()
+    newest = get_settings().credentials_keys[0].get_secret_value()
+    try:
+        _open_ring((newest,)).decrypt(sealed)
+    except InvalidToken:
+        return False
+    return True
+
+
 def _ring() -> MultiFernet:
     keys = tuple(key.get_secret_value() for key in get_settings().credentials_keys)
     if not keys:

@@ -8,21 +8,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import Select, and_, select, tuple_
+from sqlalchemy import Select, and_, exists, select, tuple_
 from sqlalchemy.orm import Session
 
 from db.models import (
+    ManualWorkItem,
     PartnerCertificate,
     PartnerCourse,
     PartnerEnrollment,
     PartnerProvider,
     PartnerSyncState,
+    PaymentLine,
     User,
 )
 from domain.enrollments import account_reference
 
 # The statuses in which a course can be opened.
 LAUNCHABLE = frozenset({"active", "completed"})
+# The work item of a place that a person is making ready; there is one at most.
+SET_UP_BY_HAND = and_(
+    ManualWorkItem.enrollment_id == PartnerEnrollment.id,
+    ManualWorkItem.generation == PartnerEnrollment.generation,
+    ManualWorkItem.kind == "set_up",
+    ManualWorkItem.state == "open",
+    PartnerEnrollment.status == "pending",
+)
 
 
 class InvalidCursor(ValueError):
@@ -64,6 +74,21 @@ class CertificateView:
 
 
 @dataclass(frozen=True)
+class ManualSetup:
+    """A person is making the place ready at the partner, since when, and how many hours that usually takes."""
+
+    since: datetime
+    usual_hours: int
+
+    @property
+    def usually(self) -> str:
+        """How long it usually takes, in words."""
+        if self.usual_hours < 48:
+            return "an hour" if self.usual_hours == 1 else f"{self.usual_hours} hours"
+        return f"{-(-self.usual_hours // 24)} days"
+
+
+@dataclass(frozen=True)
 class EnrollmentView:
     """One enrolment. Why it failed is for staff; the student gets a reference to name."""
 
@@ -78,6 +103,12 @@ class EnrollmentView:
     provider: ProviderView
     course: CourseView
     certificate: CertificateView | None
+    manual_setup: ManualSetup | None
+    # How far the place is being made: since when it is as it is, and what there is of it.
+    since: datetime
+    paid: bool
+    has_account: bool
+    has_seat: bool
 
     @property
     def launchable(self) -> bool:
@@ -108,6 +139,7 @@ class LaunchSeat:
     course_code: str
     email: str
     name: str
+    manual_setup: ManualSetup | None = None
 
     @property
     def account_reference(self) -> str:
@@ -134,15 +166,16 @@ def find_seat(session: Session, enrollment_id: str) -> LaunchSeat | None:
     except ValueError:
         return None
     row = session.execute(
-        select(PartnerEnrollment, PartnerProvider.provider_type, PartnerCourse, User)
+        select(PartnerEnrollment, PartnerProvider.provider_type, PartnerCourse, User, ManualWorkItem)
         .join(PartnerProvider, PartnerProvider.id == PartnerEnrollment.provider_id)
         .join(PartnerCourse, PartnerCourse.id == PartnerEnrollment.course_id)
         .join(User, User.id == PartnerEnrollment.student_id)
+        .outerjoin(ManualWorkItem, SET_UP_BY_HAND)
         .where(PartnerEnrollment.id == wanted)
     ).one_or_none()
     if row is None:
         return None
-    seat, provider_type, course, user = row
+    seat, provider_type, course, user, item = row
     return LaunchSeat(
         seat.id,
         seat.student_id,
@@ -152,6 +185,7 @@ def find_seat(session: Session, enrollment_id: str) -> LaunchSeat | None:
         course.external_course_code or course.course_code,
         user.email,
         user.name,
+        _manual_setup(item),
     )
 
 
@@ -184,11 +218,25 @@ def decode_cursor(cursor: str) -> tuple[datetime, str]:
 
 
 def _query() -> Select[
-    PartnerEnrollment, PartnerProvider, PartnerCourse, PartnerCertificate, datetime | None
+    PartnerEnrollment,
+    PartnerProvider,
+    PartnerCourse,
+    PartnerCertificate,
+    datetime | None,
+    ManualWorkItem,
+    bool,
 ]:
     enrollment, sync = PartnerEnrollment, PartnerSyncState
     return (
-        select(enrollment, PartnerProvider, PartnerCourse, PartnerCertificate, sync.finished_at)
+        select(
+            enrollment,
+            PartnerProvider,
+            PartnerCourse,
+            PartnerCertificate,
+            sync.finished_at,
+            ManualWorkItem,
+            exists().where(PaymentLine.enrollment_id == enrollment.id),
+        )
         .join(PartnerProvider, PartnerProvider.id == enrollment.provider_id)
         .join(PartnerCourse, PartnerCourse.id == enrollment.course_id)
         .outerjoin(
@@ -197,6 +245,7 @@ def _query() -> Select[
             and_(PartnerCertificate.enrollment_id == enrollment.id, PartnerCertificate.revoked_at.is_(None)),
         )
         .outerjoin(sync, sync.provider_id == enrollment.provider_id)
+        .outerjoin(ManualWorkItem, SET_UP_BY_HAND)
         .order_by(enrollment.created_at.desc(), enrollment.id.desc())
     )
 
@@ -207,6 +256,8 @@ def _view(
     course: PartnerCourse,
     certificate: PartnerCertificate | None,
     last_synced_at: datetime | None,
+    item: ManualWorkItem | None,
+    paid: bool,
 ) -> EnrollmentView:
     return EnrollmentView(
         id=seat.id,
@@ -222,6 +273,12 @@ def _view(
         ),
         course=_course(course),
         certificate=None if certificate is None else _certificate(certificate),
+        manual_setup=_manual_setup(item),
+        since=seat.updated_at,
+        paid=paid,
+        # A partner without accounts of its own has none when there is a seat.
+        has_account=seat.external_account_id is not None or seat.external_enrollment_id is not None,
+        has_seat=seat.external_enrollment_id is not None,
     )
 
 
@@ -237,16 +294,20 @@ def _course(course: PartnerCourse) -> CourseView:
     )
 
 
+def _manual_setup(item: ManualWorkItem | None) -> ManualSetup | None:
+    return None if item is None else ManualSetup(item.created_at, item.usual_hours)
+
+
 def _certificate(certificate: PartnerCertificate) -> CertificateView:
     return CertificateView(
         number=certificate.certificate_number,
-        url=_web_address(certificate.certificate_url),
-        verification_url=_web_address(certificate.verification_url),
+        url=web_address(certificate.certificate_url),
+        verification_url=web_address(certificate.verification_url),
         issued_at=certificate.issued_date,
         expires_at=certificate.expiration_date,
     )
 
 
-def _web_address(url: str | None) -> str | None:
+def web_address(url: str | None) -> str | None:
     # A partner's text ends up in links: `javascript:` and the like must not.
     return url if url is not None and url.startswith(("https://", "http://")) else None

@@ -23,6 +23,8 @@ EMAIL = re.compile(rf"{LOCAL}(\.{LOCAL})*@([^\W_]([\w-]*[^\W_])?\.)+[^\W_]([\w-]
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # One line of text, as a schema says it: no control characters, no line separators.
 LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+# The address that an erased user's row carries.
+ERASED = re.compile(r"erased-[0-9a-f-]{36}@usher\.invalid")
 EMAIL_INDEX = "uq_users_email_lower"
 
 UPSERT = text(
@@ -31,6 +33,7 @@ UPSERT = text(
     VALUES (:id, :email, coalesce(:name, ''), coalesce(:time_zone, 'UTC'))
     ON CONFLICT (id) DO UPDATE SET email = excluded.email, name = coalesce(:name, users.name),
         time_zone = coalesce(:time_zone, users.time_zone), updated_at = now()
+        WHERE users.email <> 'erased-' || users.id || '@usher.invalid'
     RETURNING id, email, name, time_zone, created_at, updated_at, xmax = 0 AS created
     """
 )
@@ -38,6 +41,13 @@ UPSERT = text(
 
 class EmailTaken(Exception):
     """Another user has this e-mail address."""
+
+
+class UserErased(ValueError):
+    """The row is kept under a pseudonym, and is nobody any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the user with this id was erased; take a new id")
 
 
 @dataclass
@@ -72,6 +82,11 @@ def check_time_zone(name: str) -> str:
     return name
 
 
+def is_erased(email: str) -> bool:
+    """Say whether an address is the pseudonym of somebody who was erased."""
+    return ERASED.fullmatch(email) is not None
+
+
 def find_by_email(session: Session, email: str) -> User | None:
     """Return the user with this address in any case of letters, None where there is none."""
     return session.scalars(
@@ -84,16 +99,18 @@ def upsert_user(
 ) -> tuple[User, bool]:
     """Make the user, or bring it up to date (None leaves a value as it is); return it, and whether it is new.
 
-    Raises `EmailTaken` when the address belongs to another id; the transaction stays usable.
+    Raises `EmailTaken` when the address belongs to another id (the transaction stays usable), `UserErased`.
     """
     values = {"id": user_id, "email": email, "name": name, "time_zone": time_zone}
     try:
         with session.begin_nested():
-            row = session.execute(UPSERT, values).one()
+            row = session.execute(UPSERT, values).one_or_none()
     except IntegrityError as error:
         if EMAIL_INDEX not in str(error.orig):
             raise
         raise EmailTaken from None
+    if row is None:
+        raise UserErased
     user = User(id=str(row.id), email=row.email, name=row.name, time_zone=row.time_zone)
     user.created_at, user.updated_at = row.created_at, row.updated_at
     return user, row.created

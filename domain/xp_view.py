@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -38,6 +39,22 @@ ANALYTICS = """
         AND (CAST(:days AS integer) IS NULL OR t.occurred_at >= now() - make_interval(days => CAST(:days AS integer)))
     GROUP BY 1 ORDER BY {order} LIMIT 1000
 """
+# What stands of a source, then the course that was completed with it.
+GAINED = text(
+    """
+    WITH given AS (
+        SELECT a.* FROM xp_transactions a
+        WHERE a.source_id = :source AND a.user_id = :user AND a.kind = 'award' AND a.source_type = :type
+            AND NOT EXISTS (SELECT 1 FROM xp_transactions r WHERE r.reverses_id = a.id)
+        ORDER BY a.seq DESC LIMIT 1
+    )
+    SELECT amount, balance_after, occurred_at, seq FROM given
+    UNION ALL SELECT c.amount, c.balance_after, c.occurred_at, c.seq
+    FROM given g JOIN xp_transactions c ON c.caused_by_id = g.id AND c.source_type = 'COURSE'
+    WHERE NOT EXISTS (SELECT 1 FROM xp_transactions r WHERE r.reverses_id = c.id)
+    ORDER BY seq
+    """
+)
 NEWEST = 2**63 - 1
 
 
@@ -55,6 +72,32 @@ def standing(session: Session, curve: Curve, user_id: str) -> Standing:
     if total is None:
         raise NotFound(f"there is no user {user_id}")
     return stand(curve, int(total))
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a source gave that still stands. `course` is what completing the course with it gave on top."""
+
+    xp: int
+    course: int
+    level_before: int
+    level: int
+    at: datetime
+
+
+def find_gain(session: Session, curve: Curve, user_id: str, source_type: str, source_id: str) -> Gain | None:
+    """Return what the user has from a lesson, quiz or assignment; None where nothing of it stands."""
+    rows = session.execute(GAINED, {"user": user_id, "type": source_type, "source": source_id}).all()
+    if not rows:
+        return None
+    first, last = rows[0], rows[-1]
+    return Gain(
+        xp=first.amount,
+        course=sum(row.amount for row in rows[1:]),
+        level_before=curve.level(first.balance_after - first.amount),
+        level=curve.level(last.balance_after),
+        at=first.occurred_at,
+    )
 
 
 def list_entries(

@@ -6,7 +6,7 @@ The pipeline calls the methods in the order in which they stand here. An adapter
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -28,6 +28,7 @@ class Capability(Enum):
     WEBHOOK_IN = auto()
     JIT_ON_LAUNCH = auto()
     MANUAL = auto()
+    ERASE = auto()
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,8 @@ class Partner:
 
     provider_type: str
     capabilities: frozenset[Capability] = frozenset()
+    # The values of its credentials, which are taken out of what it sends before that is stored. Set by the registry.
+    credentials: frozenset[str] = frozenset()
 
     def find_account(self, student: Student) -> Account | None:
         """Return the student's account by our reference, None where there is none."""
@@ -137,7 +140,10 @@ class Partner:
         raise NotImplementedError
 
     def find_enrollment(self, account_id: str, course_code: str) -> Seat | None:
-        """Return the account's seat in the course, None where there is none."""
+        """Return the account's seat in the course, None where there is none.
+
+        Partners without `ACCOUNTS` get the student's reference as the account's id, here and below.
+        """
         raise NotImplementedError
 
     def enroll_in_course(
@@ -168,6 +174,21 @@ class Partner:
 
     def launch(self, external_enrollment_id: str, click: Click) -> Launch:
         """Mint a launch for one click. With `JIT_ON_LAUNCH` the seat's id is our own reference."""
+        raise NotImplementedError
+
+    def erase_account(self, account_id: str) -> None:
+        """Have the partner delete the account and what it holds of the person. One that is gone already is no error.
+
+        Whether it is gone is looked up afterwards by `find_account`.
+        """
+        raise NotImplementedError
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> list[str]:
+        """Verify an event that the partner sent and return the ids of the seats that it is about.
+
+        Raises `Refused` where it is not the partner's. It is a hint: what it says is read again. `headers` finds names
+        in any case. Nothing is called from here, and the body is not kept from repeating: the same may come twice.
+        """
         raise NotImplementedError
 
     def check(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import yaml
 
 SHIPPED = Path(__file__).parent / "configurations"
 SCHEMA = Path(__file__).parent / "configuration.schema.json"
+# Modules whose `mistakes(options, secrets)` yields (path, what is wrong) beyond what an adapter's schema can say.
+OPTION_CHECKS = {"rest": "partners.rest.options"}
 PLACE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 Path_ = tuple[str | int, ...]
@@ -55,6 +58,8 @@ class Configuration:
     secrets: Mapping[str, str]
     options: Mapping[str, Any]
     shipped: bool
+    # Credentials that it can do without, such as the secret of the events that the partner sends.
+    optional_secrets: Mapping[str, str]
 
     def environment_names(self) -> list[str]:
         """Return the names of the settings that it refers to."""
@@ -74,6 +79,9 @@ def read(path: Path) -> Configuration:
     text = path.read_text(encoding="utf-8")
     value, lines = parse(text, path.name)
     problems = list(explain(value, _schema(), lines, path.name))
+    if not problems:
+        named = frozenset([*value.get("secrets", {}), *value.get("optional_secrets", {})])
+        problems = check_options(value["adapter"], value.get("options", {}), named, lines, path.name)
     if problems:
         raise ConfigurationWrong(problems)
     verified = value["verified"]
@@ -87,6 +95,7 @@ def read(path: Path) -> Configuration:
         value.get("secrets", {}),
         value.get("options", {}),
         path.parent == SHIPPED,
+        value.get("optional_secrets", {}),
     )
 
 
@@ -96,8 +105,8 @@ def parse(text: str, name: str) -> tuple[Any, dict[Path_, int]]:
     Raises `ConfigurationWrong` for what is no YAML, and for a key that stands twice.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=_Loader)
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 -- safe: see there
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
@@ -109,19 +118,61 @@ def parse(text: str, name: str) -> tuple[Any, dict[Path_, int]]:
     return value, lines
 
 
-def explain(value: Any, schema: Mapping[str, Any], lines: Mapping[Path_, int], name: str) -> Iterator[str]:
-    """Yield a line for each way in which a value does not fit a JSON Schema."""
+def check_options(
+    adapter: str,
+    options: Mapping[str, Any],
+    secrets: frozenset[str],
+    lines: Mapping[Path_, int] | None = None,
+    name: str = "",
+) -> list[str]:
+    """Return what is wrong with the options of an adapter that describes them, one line for each mistake.
+
+    `secrets` are the names of its credentials; without `lines` a mistake is told by its key alone.
+    """
+    schema = _options_schema(adapter)
+    if schema is None:
+        return []
+    below = ("options",)
+    if problems := list(explain(options, schema, lines, name, below)):
+        return problems
+    if (module := OPTION_CHECKS.get(adapter)) is None:
+        return []
+    found: Iterator[tuple[Path_, str]] = import_module(module).mistakes(options, secrets)
+    return [told((*below, *path), words, lines, name) for path, words in found]
+
+
+def explain(
+    value: Any,
+    schema: Mapping[str, Any],
+    lines: Mapping[Path_, int] | None,
+    name: str,
+    below: Path_ = (),
+) -> Iterator[str]:
+    """Yield a line for each way in which a value does not fit a JSON Schema. `below` is where in the file it stands."""
     found = jsonschema.Draft202012Validator(schema).iter_errors(_plain(value))
-    for error in sorted(found, key=lambda error: [str(part) for part in error.absolute_path]):
-        best = jsonschema.exceptions.best_match([error])
-        path = tuple(best.absolute_path)
-        if best.validator == "additionalProperties" and isinstance(best.schema, dict):
-            known = best.schema.get("properties", {})
-            for key in best.instance.keys() - known.keys():
+    best = [jsonschema.exceptions.best_match([error]) for error in found]
+    wrong = [tuple(error.absolute_path) for error in best]
+    for error in sorted(best, key=lambda error: [str(part) for part in error.absolute_path]):
+        path = (*below, *error.absolute_path)
+        if error.validator == "additionalProperties" and isinstance(error.schema, dict):
+            known = error.schema.get("properties", {})
+            for key in error.instance.keys() - known.keys():
                 words = f"is not known here; known are {', '.join(sorted(known))}"
-                yield f"{name}:{line_of((*path, key), lines)}: {key_of((*path, key))}: {words}"
+                yield told((*path, key), words, lines, name)
+        elif error.validator == "unevaluatedProperties":
+            for key in re.findall(r"'([^']+)'", error.message):
+                at = (*error.absolute_path, key)
+                # A key whose value is wrong counts as unknown too: it was told already.
+                if not any(other[: len(at)] == at for other in wrong):
+                    yield told((*path, key), "is not known here", lines, name)
         else:
-            yield f"{name}:{line_of(path, lines)}: {key_of(path)}: {best.message[:300]}"
+            yield told(path, error.message[:300], lines, name)
+
+
+def told(path: Path_, words: str, lines: Mapping[Path_, int] | None, name: str) -> str:
+    """Return a mistake as people read it: file, line and key, or the key alone."""
+    place = "" if lines is None else f"{name}:{line_of(path, lines)}: "
+    return f"{place}{key_of(path)}: {words}"
 
 
 def line_of(path: Path_, lines: Mapping[Path_, int]) -> int:
@@ -154,6 +205,18 @@ def places(value: Any) -> Iterator[str]:
             yield from places(item)
 
 
+class _Loader(yaml.SafeLoader):
+    """As YAML 1.2 has it, only `true` and `false` are truth values: `on`, `no` and `yes` are common names of fields."""
+
+
+_TRUTH = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in found if tag != _TRUTH]
+    for letter, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_TRUTH, re.compile("^(?:true|false)$"), list("tf"))
+
+
 def _mark(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> Iterator[tuple[int, str]]:
     """Note the lines of everything below a node; yield the keys that stand twice."""
     if isinstance(node, yaml.MappingNode):
@@ -177,4 +240,11 @@ def _plain(value: Any) -> Any:
 @cache
 def _schema() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    return found
+
+
+@cache
+def _options_schema(adapter: str) -> dict[str, Any] | None:
+    path = Path(__file__).parent / adapter / "options.schema.json"
+    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     return found

@@ -17,12 +17,18 @@ from partners.http import HttpDoor
 
 @dataclass(frozen=True)
 class Overlay:
-    """What staff stored for a provider. `version` changes with it."""
+    """What staff stored for a provider. `version` changes with it; `policies` are options that connect nothing by themselves."""
 
     version: str
     base_url: str | None = None
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
+    policies: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def connects(self) -> bool:
+        """Whether any of it says how the partner is called."""
+        return bool(self.base_url or self.secrets or self.options)
 
 
 @dataclass(frozen=True)

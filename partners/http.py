@@ -20,6 +20,7 @@ from __future__ import annotations
 import json as jsonlib
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import Message
@@ -42,12 +43,13 @@ from partners.errors import (
     RetryLater,
     Throttled,
 )
-from partners.hooks import CallRecord, pass_gate, tell_witness
+from partners.hooks import CallRecord, Exchange, current_recorder, pass_gate, tell_witness
 from partners.redaction import redact
 from partners.wire import Broken, Forbidden, Reply, Stale, Unreachable, Wire
 
 MAX_PAUSE = 86_400.0  # seconds that a partner's Retry-After is believed
 MESSAGE_LENGTH = 200  # characters of a partner's own words
+TOKENS_KEPT = 8  # tokens that a door remembers to keep out of messages
 SECRET_LENGTH = 6  # characters; taking out shorter words would tear messages apart
 
 # What a log line says of a call, in the order of `CallRecord`.
@@ -127,6 +129,7 @@ class HttpDoor:
         named = "\n".join([base_url, self._head, *secrets])
         self._credential = sha256(named.encode()).hexdigest()[:24]
         self._secrets = [word for word in words if len(word) >= SECRET_LENGTH]
+        self._tokens: deque[str] = deque(maxlen=TOKENS_KEPT)
 
     def call(
         self,
@@ -160,6 +163,10 @@ class HttpDoor:
             request = self._render(method, path_template, path_args, params, json, form, headers)
             reply = self._send(f"{method} {path_template}", method, request, deadline, idempotent)
             status = reply.status
+            if (record := current_recorder()) is not None:
+                told_headers = dict(reply.headers.items())
+                exchange = (method, path_template, path_args or {}, params or {}, json, form, status)
+                record(Exchange(*exchange, told_headers, reply.body, [*self._secrets, *self._tokens]))
             answer = self._judge(f"{method} {path_template}", reply, idempotent, accept)
             if judge is not None:
                 judge(answer)
@@ -176,6 +183,15 @@ class HttpDoor:
             )
             self._tell(CallRecord(self._partner, method, path_template, status, took, outcome, asked, told))
 
+    def hide(self, token: str) -> None:
+        """Keep a credential that was issued later, such as a token, out of logs and messages as well."""
+        if len(token) >= SECRET_LENGTH and token not in self._tokens:
+            self._tokens.append(token)
+
+    def error_of(self, call: str, answer: Answer, *, idempotent: bool) -> PartnerError:
+        """Return what the module's table makes of an answer, for a `judge` that has nothing else to say of it."""
+        return self._error(call, Reply(answer.status, answer.headers, answer.body), idempotent)
+
     def _render(
         self,
         method: str,
@@ -187,7 +203,7 @@ class HttpDoor:
         headers: Mapping[str, str] | None,
     ) -> bytes:
         path = path_template.format_map(_quoted(path_args)) if path_args else path_template
-        query = f"?{urlencode(params)}" if params else ""
+        query = f"?{urlencode(params, doseq=True)}" if params else ""
         head = f"{method} {self._prefix}{path}{query} HTTP/1.1\r\n{self._head}"
         if headers:
             head += _render_headers(headers)
@@ -248,7 +264,8 @@ class HttpDoor:
             words = _find_words(jsonlib.loads(body))
         except (ValueError, RecursionError):
             return ""
-        return redact(" ".join(words[:4000].split()), secrets=self._secrets, limit=MESSAGE_LENGTH)
+        hidden = [*self._secrets, *self._tokens]
+        return redact(" ".join(words[:4000].split()), secrets=hidden, limit=MESSAGE_LENGTH)
 
     def _tell(self, record: CallRecord) -> None:
         if record.outcome == Throttled.code:

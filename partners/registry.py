@@ -6,11 +6,12 @@ are imported when a partner is first used: a worker reads `provider_types` at it
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from partners.errors import CredentialsWrong, NeedsPerson
 
@@ -86,11 +87,12 @@ def connect(provider_type: str) -> Connection:
     if is_played(found, stored):
         found = configuration.read(configuration.SHIPPED / "sandbox.yaml")
     environment = settings.environment()
-    secrets = {name: environment[source] for name, source in found.secrets.items() if environment.get(source)}
+    sources = {**found.secrets, **found.optional_secrets}
+    secrets = {name: environment[source] for name, source in sources.items() if environment.get(source)}
     base_url, options = found.base_url, dict(found.options)
     if stored is not None:
         base_url, secrets = stored.base_url or base_url, {**secrets, **stored.secrets}
-        options |= stored.options
+        options |= {**stored.options, **stored.policies}
     missing = [name for name in configuration.places([base_url, options]) if not environment.get(name)]
     missing += [source for name, source in found.secrets.items() if name not in secrets]
     if missing:
@@ -109,7 +111,7 @@ def connect(provider_type: str) -> Connection:
         settings.partner_connect_timeout,
         settings.partner_read_timeout,
         found.website,
-        found.secrets,
+        sources,
     )
 
 
@@ -117,7 +119,7 @@ def is_played(found: Configuration, stored: Overlay | None) -> bool:
     """Return whether the sandbox plays this partner: a shipped one whose settings are not all there, or which has none."""
     from settings import get_settings
 
-    if get_settings().sandbox_url is None or not found.shipped or stored is not None:
+    if get_settings().sandbox_url is None or not found.shipped or (stored is not None and stored.connects):
         return False
     environment = get_settings().environment()
     names = found.environment_names()
@@ -127,6 +129,34 @@ def is_played(found: Configuration, stored: Overlay | None) -> bool:
 def played_by_sandbox() -> list[str]:
     """Return the provider types that the sandbox plays, which share its accounts and seats."""
     return [name for name in provider_types() if adapter_of(name) == "sandbox"]
+
+
+class Limits(NamedTuple):
+    """What a partner's configuration says that may be asked of it; None where it says nothing."""
+
+    rate_per_second: float | None = None
+    burst: int = 1
+    concurrency: int | None = None
+
+
+def declared_limits(provider_type: str) -> Limits:
+    """Return the limits that the configuration of a declarative partner declares, read once in a process."""
+    from partners.configuration import ConfigurationWrong
+
+    if provider_type not in _limits:
+        try:
+            found = read_configuration(provider_type)
+            told = (
+                {} if found.adapter != "rest" or is_played(found, None) else found.options.get("limits", {})
+            )
+        except (UnknownPartner, ConfigurationWrong):
+            told = {}
+        rate = told["per_minute"] / 60 if "per_minute" in told else told.get("per_second")
+        _limits[provider_type] = Limits(rate, told.get("burst", 1), told.get("concurrency"))
+    return _limits[provider_type]
+
+
+_limits: dict[str, Limits] = {}
 
 
 def adapter_of(provider_type: str) -> str | None:
@@ -141,9 +171,21 @@ def adapter_of(provider_type: str) -> str | None:
 
 def build(connection: Connection) -> Partner:
     """Return the adapter of a connection."""
-    module, _, name = ADAPTERS[connection.adapter].partition(":")
+    if connection.adapter not in ADAPTERS:
+        find_own_modules()
+    module, _, name = ADAPTERS.get(connection.adapter, connection.adapter).partition(":")
     made: Partner = getattr(import_module(module), name).from_connection(connection)
+    made.credentials = frozenset(connection.secrets.values())
     return made
+
+
+def find_own_modules() -> None:
+    """Have adapters of the operator's own found, which stand beside their configurations."""
+    from settings import get_settings
+
+    folder = get_settings().partners_dir
+    if folder is not None and str(folder.absolute()) not in sys.path:
+        sys.path.append(str(folder.absolute()))
 
 
 class _Adapters:
@@ -161,7 +203,10 @@ class _Adapters:
         made = self._made.get(provider_type)
         if made is not None and (_overlay is None or time.monotonic() - made[2] < OVERLAY_SECONDS):
             return made[0]
-        with self._lock:
+        # Whoever looks first looks for all: what is stored is read from a database, which may be slow just now.
+        if not self._lock.acquire(blocking=made is None) and made is not None:
+            return made[0]
+        try:
             version = None
             if _overlay is not None and (stored := _overlay(provider_type)) is not None:
                 version = stored.version
@@ -170,12 +215,15 @@ class _Adapters:
                 made[0] if made is not None and made[1] == version else build(self._connect(provider_type))
             )
             self._made[provider_type] = (partner, version, time.monotonic())
+        finally:
+            self._lock.release()
         return partner
 
     def cache_clear(self) -> None:
         """Forget all of them."""
         with self._lock:
             self._made.clear()
+        _limits.clear()
 
     @staticmethod
     def _connect(provider_type: str) -> Any:

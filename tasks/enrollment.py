@@ -12,8 +12,10 @@ from db.jobs import Claim
 from domain import enrollments
 from domain.enrollments import Enrollment
 from partners.base import Capability, Click, Partner, Redirect, Student
+from partners.manual.adapter import ManualPartner
 from partners.registry import get_partner, provider_types
 from settings import get_settings
+from tasks.manual import close_by_hand, take_by_hand
 from workers.job import Failure, JobRun, StepResult, job
 from workers.verdict import GiveUp
 
@@ -47,10 +49,18 @@ def walk(run: JobRun) -> None:
         obstacle = enrollments.find_obstacle(enrollment, provider_types())
         if obstacle is not None:
             raise GiveUp(obstacle[1])
-        take(run, enrollment, get_partner(enrollment.provider_type))
+        partner = get_partner(enrollment.provider_type)
+        if isinstance(partner, ManualPartner):
+            take_by_hand(run, enrollment, partner)
+        else:
+            take(run, enrollment, partner)
     elif enrollment.status in ("suspended", "revoked") and run.has_begun:
-        close = lock_seat if enrollment.status == "suspended" else give_back
-        close(run, enrollment, get_partner(enrollment.provider_type))
+        partner = get_partner(enrollment.provider_type)
+        if isinstance(partner, ManualPartner):
+            close_by_hand(run, enrollment, partner)
+        else:
+            close = lock_seat if enrollment.status == "suspended" else give_back
+            close(run, enrollment, partner)
 
 
 def take(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
@@ -64,7 +74,8 @@ def take(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
             wanted=lambda session: enrollments.is_wanted(session, enrollment),
         )
 
-    account_id = seat_id = ""
+    # A partner without accounts knows the student by our reference.
+    account_id, seat_id = enrollment.account_reference, ""
     if Capability.ACCOUNTS in partner.capabilities:
         account = step(
             "account",
@@ -147,7 +158,7 @@ def find_seat(partner: Partner, enrollment: Enrollment) -> str | None:
         return enrollment.external_enrollment_id
     if Capability.ENROLL not in partner.capabilities:
         return None
-    account_id = ""
+    account_id = enrollment.account_reference
     if Capability.ACCOUNTS in partner.capabilities:
         account = partner.find_account(_student(enrollment))
         if account is None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import parseaddr
-from html import escape
 from urllib.parse import unquote, urlsplit
 
 import structlog
+from sqlalchemy.orm import Session
 
-from domain import alerts, mails
+from db.session import transaction
+from domain import alerts, mail_turns, mail_words, mails
+from domain.counters import FIRST
 from settings import Settings, get_settings
-from workers.job import JobRun, StepResult, job
+from workers.job import JobRun, StepResult, job, periodic
 from workers.verdict import GiveUp, Later
 
 log = structlog.get_logger("tasks.mail")
@@ -27,6 +31,17 @@ SUBMISSION_PORT = 587
 @job("mail.send")
 def send(run: JobRun) -> None:
     """Compose and send the mail that the job's key names."""
+    send_once(run)
+
+
+@job("mail.notice")
+def send_notice(run: JobRun) -> None:
+    """Compose and send a mail that older versions do not know: completed, failed, streak."""
+    send_once(run)
+
+
+def send_once(run: JobRun) -> None:
+    """Send what the job's key names; nothing where it is not true any more, or not wanted."""
     settings = get_settings()
     mail = run.read(
         lambda session: mails.compose(
@@ -48,8 +63,35 @@ def send_to_staff(run: JobRun) -> None:
     if settings.staff_email is None:
         return
     subject, body = run.read(lambda session: alerts.compose(session, run.held.business_key))
-    mail = mails.Mail(settings.staff_email, f"[Usher] {subject}", body, f"<pre>{escape(body)}</pre>")
+    mail = for_staff(settings.staff_email, subject, body)
     run.step("send", lambda: deliver(make_message(mail, run.held.id, settings), settings))
+
+
+@periodic("mail.turn")
+def ask_due() -> None:
+    """Ask for the mails that nothing asks for at once: streaks at risk, seats that stay failed."""
+    now = datetime.now(UTC)
+    with transaction() as session:
+        calendar = mail_turns.evenings(session, now)
+        mail_turns.tell_staff_of_failures(session)
+    _in_batches(lambda session, after: mail_turns.remind(session, calendar, after))
+    _in_batches(lambda session, after: mail_turns.tell_of_failures(session, now, after))
+
+
+def _in_batches(turn: Callable[[Session, str], str | None]) -> None:
+    """Take turns, each in a transaction of its own, until nobody is left."""
+    after: str | None = FIRST
+    while after is not None:
+        with transaction() as session:
+            after = turn(session, after)
+
+
+def for_staff(to: str, subject: str, body: str) -> mails.Mail:
+    """Return a mail to staff."""
+    lines = body.strip().split("\n\n")
+    letter = mail_words.Letter(subject, subject, lines, "Usher tells staff what needs somebody.")
+    plain, html = mails.lay_out(letter)
+    return mails.Mail(to, f"[Usher] {' '.join(subject.split())}", plain, html)
 
 
 def make_message(mail: mails.Mail, job_id: str, settings: Settings) -> EmailMessage:
@@ -61,6 +103,11 @@ def make_message(mail: mails.Mail, job_id: str, settings: Settings) -> EmailMess
     message["Subject"] = mail.subject
     message["Message-ID"] = f"<usher-{job_id}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
+    message["Content-Language"] = mail.language
+    if mail.stop_url is not None:
+        # RFC 8058: one POST to the address ends these mails, without a sign-in.
+        message["List-Unsubscribe"] = f"<{mail.stop_url}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(mail.text)
     message.add_alternative(mail.html, subtype="html")
     return message

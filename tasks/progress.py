@@ -48,7 +48,8 @@ def sync(run: JobRun) -> None:
     full = True
     if not {Capability.PROGRESS, Capability.BULK_PROGRESS} & partner.capabilities:
         log.info("[syncSingleEnrollment] the partner tells by itself", partner=state.provider_type)
-    elif state.bulk and Capability.BULK_PROGRESS in partner.capabilities:
+        return
+    if state.bulk and Capability.BULK_PROGRESS in partner.capabilities:
         try:
             full = sync_in_bulk(run, state, partner)
         except errors.NotFound:
@@ -79,7 +80,7 @@ def fetch_certificate(run: JobRun) -> None:
     target = run.read(lambda session: progress.load_target(session, run.subject_id))
     partner = get_partner(target.provider_type)
     if Capability.CERTIFICATE not in partner.capabilities:
-        return
+        return run.finally_write(lambda session: progress.tell_completed(session, target.id))
     found = partner.get_certificate(target.external_enrollment_id)
     if found is None:
         raise errors.NotReadyYet("the partner has no certificate yet")

@@ -193,6 +193,7 @@ def compare(run: JobRun, known: Reconciliation, partner: Partner) -> None:
         while run.checkpoint(partial(rosters.release_listed, run=known)) == rosters.BATCH:
             pass
         look_up(run, known, partner, types)
+    take_over(run, known, partner, types)
     run.checkpoint(
         partial(_observe, known=known, kind="seat_unknown", find=partial(rosters.find_unknown, types=types))
     )
@@ -212,17 +213,33 @@ def look_up(run: JobRun, known: Reconciliation, partner: Partner, types: Collect
     A worker that was frozen while it took a seat may take it after another one looked, found none and was done.
     """
     place = known.place if known.phase == "look_up" else None
-    if not {Capability.ACCOUNTS, Capability.ENROLL} <= partner.capabilities:
+    if Capability.ENROLL not in partner.capabilities:
         return
     while run.read(partial(rosters.find_unknown, run=known, types=types, most=1)):
         batch = run.read(partial(rosters.next_given_back, run=known, after=place))
         for place in batch:
-            seat_id = _find_late_seat(run, partner, place)
+            seat_id = _find_by_reference(run, partner, place)
             run.checkpoint(
                 partial(_release_late, known=known, types=types, enrollment_id=place, seat_id=seat_id)
             )
         if len(batch) < rosters.BATCH:
             return
+
+
+def take_over(run: JobRun, known: Reconciliation, partner: Partner, types: Collection[str]) -> None:
+    """Look whether seats that nobody knows are the ones of active enrolments whose seats are not listed."""
+    if Capability.ENROLL not in partner.capabilities:
+        return
+    if not run.read(partial(rosters.find_unknown, run=known, types=types, most=1)):
+        return
+    for missing in run.read(partial(rosters.find_missing, run=known)):
+        seat_id = _find_by_reference(run, partner, missing.subject_id)
+        if seat_id is not None:
+            run.checkpoint(
+                partial(
+                    rosters.adopt, run=known, types=types, enrollment_id=missing.subject_id, seat_id=seat_id
+                )
+            )
 
 
 def _revive(session: Session, *, known: Reconciliation) -> int:
@@ -247,7 +264,7 @@ def _keep_page(session: Session, *, known: Reconciliation, page: ProgressPage) -
     reconciliation.save_place(session, known.id, phase, page.next_cursor, len(ids))
 
 
-def _find_late_seat(run: JobRun, partner: Partner, enrollment_id: str) -> str | None:
+def _find_by_reference(run: JobRun, partner: Partner, enrollment_id: str) -> str | None:
     """Return the seat that the partner has by our reference, None where there is none or only a person could tell."""
     enrollment = run.read(partial(enrollments.load, enrollment_id=enrollment_id))
     try:

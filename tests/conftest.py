@@ -18,6 +18,8 @@ import settings as settings_module
 from db import session as db_session
 from db.migrate import upgrade
 from db.session import make_engine
+from partners import registry
+from tests.servers import BROKERS, Broker, missing, start_broker, start_pgbouncer
 from workers.services import Service, start_postgres, start_valkey
 from workers.telemetry import configure_logging
 
@@ -44,6 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="all faults, with 200 payments in flight each; hundreds of fuzzed requests",
     )
+    parser.addoption(
+        "--broker", choices=BROKERS, default=BROKERS[0], help="what real processes have as their broker"
+    )
+    parser.addoption(
+        "--pooler", action="store_true", help="PgBouncer in transaction mode before every database"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -51,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     They also get a second try, which the run reports (decision 17); not so with `--full`, where every failure counts.
     """
-    slow = ("run", "faults", "e2e")
+    slow = ("run", "faults", "e2e", "deploy")
     items.sort(key=lambda item: slow.index(part) if (part := item.path.parent.name) in slow else len(slow))
     for item in items:
         if item.path.parent.name in slow and not config.getoption("full"):
@@ -95,6 +103,32 @@ def valkey(services_directory: Path) -> Iterator[Service]:
     service.stop()
 
 
+@pytest.fixture(scope="session")
+def message_broker(request: pytest.FixtureRequest, services_directory: Path) -> Iterator[Broker]:
+    """The broker that `--broker` names, for the run's real processes. A test that breaks it starts its own."""
+    kind = request.config.getoption("broker")
+    if reason := missing(kind):
+        pytest.skip(reason)
+    service = start_broker(kind, services_directory / "broker")
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def pooler(
+    request: pytest.FixtureRequest, postgres: Service, services_directory: Path
+) -> Iterator[Service | None]:
+    """With `--pooler`, PgBouncer before the run's PostgreSQL; few connections, so that they are shared."""
+    if not request.config.getoption("pooler"):
+        yield None
+        return
+    if reason := missing("pgbouncer"):
+        pytest.skip(reason)
+    service = start_pgbouncer(services_directory, postgres.url, size=8)
+    yield service
+    service.stop()
+
+
 @pytest.fixture
 def empty_database(postgres: Service) -> Iterator[Database]:
     """A database without any table."""
@@ -103,12 +137,17 @@ def empty_database(postgres: Service) -> Iterator[Database]:
 
 @pytest.fixture
 def database(
-    postgres: Service, usher_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    postgres: Service, pooler: Service | None, usher_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Database]:
     """A migrated, empty database, to which `db.session.transaction()` of this process is bound."""
     for made in _database(postgres, template=TEMPLATE):
-        monkeypatch.setenv("DATABASE_URL", made.url)
-        usher_env["DATABASE_URL"] = made.url
+        addresses = {"DATABASE_URL": made.url}
+        if pooler is not None:
+            pooled = _with_name(pooler.url, made.url.rsplit("/", 1)[1])
+            addresses = {"DATABASE_URL": pooled, "DATABASE_DIRECT_URL": made.url}
+        usher_env |= addresses
+        for name, value in addresses.items():
+            monkeypatch.setenv(name, value)
         settings_module.get_settings.cache_clear()
         db_session.get_engine.cache_clear()
         yield made
@@ -141,7 +180,10 @@ def usher_env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     settings_module.get_settings.cache_clear()
+    # What another test's processes attached reads that test's database.
+    registry.use_overlay(None)
     yield values
+    registry.use_overlay(None)
     settings_module.get_settings.cache_clear()
 
 

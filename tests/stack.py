@@ -54,11 +54,16 @@ class Stack:
         wait: bool = True,
         env: Mapping[str, str] | None = None,
         tree: Path = ROOT,
+        **options: Any,
     ) -> subprocess.Popen[bytes]:
         """Start a process and, unless told otherwise, wait until it is ready. `tree` is the code that it runs."""
         with self.log(name).open("ab") as output:
             process = spawn(
-                command, output, env={**self.env, "PYTHONPATH": str(tree), **(env or {})}, cwd=str(tree)
+                command,
+                output,
+                env={**self.env, "PYTHONPATH": str(tree), **(env or {})},
+                cwd=str(tree),
+                **options,
             )
         self.processes[name] = process
         if ready is not None:

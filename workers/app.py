@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready
 from kombu import Exchange, Queue
 
 from beat_schedule import BEAT_SCHEDULE
 from settings import ConfigurationError, Settings, get_settings
-from workers import queues
+from workers import connections, heartbeat, lti, queues, sentry, tracing
 from workers.telemetry import configure_logging
 
 TASK_MODULES = (
@@ -23,23 +23,34 @@ TASK_MODULES = (
     "tasks.mail",
     "tasks.housekeeping",
     "tasks.partner_watch",
+    "tasks.partner_events",
     "tasks.replays",
     "tasks.reconcile",
     "tasks.xp",
     "tasks.quizzes",
     "tasks.gamification",
     "tasks.certificates",
+    "tasks.manual",
+    "tasks.privacy",
+    "tasks.watch",
 )
 EXCHANGE = Exchange("usher", type="direct")
 # Seconds. A broker that does not answer must not hold the relay.
 BROKER_TIMEOUT = 2.0
+# Seconds in which RabbitMQ has to answer: it writes a doorbell to the disks of most of its nodes before it does.
+CONFIRM_TIMEOUT = 5.0
+# Seconds between two heartbeats of a worker's connection to RabbitMQ; after two that are missed it connects anew.
+BROKER_HEARTBEAT = 10
 
 
 def make_app(settings: Settings) -> Celery:
     """Return the configured app; the task modules are imported when a worker or the relay needs them."""
     app = Celery("usher", broker=settings.broker_url.get_secret_value(), include=list(TASK_MODULES))
     app.conf.update(
-        task_queues=[Queue(name, EXCHANGE, routing_key=name) for name in queues.all_queues()],
+        task_queues=[
+            Queue(name, EXCHANGE, routing_key=name, queue_arguments=_queue_arguments(settings))
+            for name in queues.all_queues()
+        ],
         task_default_queue=queues.CONTROL,
         task_default_exchange=EXCHANGE.name,
         task_default_routing_key=queues.CONTROL,
@@ -53,6 +64,7 @@ def make_app(settings: Settings) -> Celery:
         accept_content=["json"],
         timezone="UTC",
         enable_utc=True,
+        worker_consumer="workers.consumer:Consumer",
         worker_pool="threads",
         worker_concurrency=settings.worker_concurrency,
         worker_prefetch_multiplier=1,
@@ -64,6 +76,7 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=BROKER_TIMEOUT,
+        broker_heartbeat=BROKER_HEARTBEAT,
         # Flower asks several things at once and holds two connections for each: with fewer it waits for itself for ever.
         broker_pool_limit=20,
         broker_transport_options=_transport_options(settings),
@@ -73,9 +86,23 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
+def _is_rabbitmq(settings: Settings) -> bool:
+    return not settings.broker_url.get_secret_value().startswith("redis")
+
+
+def _queue_arguments(settings: Settings) -> dict[str, str]:
+    """Return quorum queues for RabbitMQ, which outlive the loss of a node, as classic ones do not."""
+    return {"x-queue-type": "quorum"} if _is_rabbitmq(settings) else {}
+
+
 def _transport_options(settings: Settings) -> dict[str, Any]:
-    if not settings.broker_url.get_secret_value().startswith("redis"):
-        return {"confirm_publish": True}
+    if _is_rabbitmq(settings):
+        return {
+            "confirm_publish": True,
+            "connect_timeout": BROKER_TIMEOUT,
+            "read_timeout": CONFIRM_TIMEOUT,
+            "write_timeout": CONFIRM_TIMEOUT,
+        }
     return {
         "global_keyprefix": "usher:",
         "visibility_timeout": 60,
@@ -97,8 +124,17 @@ def _load() -> Celery:
 
 app = _load()
 app.set_default()
+lti.attach()
+connections.attach()
+heartbeat.attach()
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _configure_logging(**_: Any) -> None:
     configure_logging("celery")
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _tell_outside(**_: Any) -> None:
+    tracing.attach("worker")
+    sentry.attach("worker")

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback as traceback_module
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -38,6 +39,7 @@ from partners.errors import (
 )
 from partners.redaction import redact
 from settings import Settings, get_settings
+from workers import sentry, tracing
 from workers.audit import Calls
 from workers.crashes import crash_point
 from workers.crew import Crew
@@ -143,7 +145,8 @@ class JobRun:
             raise NoLongerWanted(f"stopped before step {name}")
         crash_point(f"before call {name}")
         started = time.monotonic()
-        result = call()
+        with tracing.span(f"step {name}"):
+            result = call()
         crash_point(f"after call {name}")
         self._unsaved = (name, result, int((time.monotonic() - started) * 1000), save)
         return result
@@ -199,8 +202,9 @@ def job(
         KINDS[name] = JobKind(name, handler, on_failure)
 
         def answer(*job_ids: str) -> None:
-            for job_id in job_ids:
-                run_job(job_id)
+            with heard(name):
+                for job_id in job_ids:
+                    run_job(job_id)
 
         answer.__doc__ = handler.__doc__
         task: Callable[..., None] = shared_task(name=f"tasks.{name}", ignore_result=True)(answer)
@@ -216,13 +220,22 @@ def periodic(name: str) -> Callable[[Callable[[], None]], Callable[..., None]]:
     def decorate(handler: Callable[[], None]) -> Callable[..., None]:
         def take_turn() -> None:
             if claim_turn(name):
-                handler()
+                with heard(name):
+                    handler()
 
         take_turn.__doc__ = handler.__doc__
         task: Callable[..., None] = shared_task(name=f"tasks.{name}", ignore_result=True)(take_turn)
         return task
 
     return decorate
+
+
+def heard(name: str) -> AbstractContextManager[None]:
+    """Have what follows continue the trace of the message that this Celery task came by."""
+    from celery import current_task
+
+    asked = getattr(current_task.request, "traceparent", None) if current_task else None
+    return tracing.entry(f"task {name}", asked, kind="CONSUMER")
 
 
 def claim_turn(name: str) -> bool:
@@ -283,6 +296,7 @@ def work(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
     with (
         structlog.contextvars.bound_contextvars(**names, attempt=held.attempts + 1),
         hooks.attached(LIMITS, run.calls.note),
+        tracing.job(f"job {held.kind}", held.traceparent, **names),
     ):
         try:
             if held.claims > settings.job_max_claims:
@@ -322,6 +336,10 @@ def _settle(run: JobRun, error: Exception) -> None:
         "attempt failed", step=run.current_step, code=verdict.code, error=message, state=verdict.state
     )
     trace = None if isinstance(error, PartnerError | Later | GiveUp) else _trace(error)
+    tracing.note(outcome=verdict.code)
+    if trace is not None:
+        known = structlog.contextvars.get_contextvars()
+        sentry.tell("attempt failed", error, {**known, "step": run.current_step, "code": verdict.code})
     for pause in (*SETTLE_PAUSES, None):
         try:
             with transaction() as session:

@@ -1,7 +1,7 @@
 """The shared rate limit: before each call to a partner, all workers together keep to its rate.
 
 The limit lives in PostgreSQL (GCRA, one row for each credential), so it holds whatever the broker is, and survives it.
-Partners without a limit cost nothing.
+What staff set counts, else what a declarative partner's configuration declares. Partners without a limit cost nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import text
 from db.session import transaction
 from domain import partner_health
 from partners.errors import Throttled
+from partners.registry import declared_limits
 
 # Seconds for which a worker believes the limits that it read.
 BELIEVED = 5.0
@@ -60,7 +61,11 @@ class SharedLimits:
                 with transaction() as session:
                     self._rates = partner_health.rates(session)
                 self._read_at = time.monotonic()
-            return self._rates.get(partner)
+            staffs = self._rates.get(partner)
+        if staffs is not None:
+            return staffs
+        declared = declared_limits(partner)
+        return None if declared.rate_per_second is None else (declared.rate_per_second, declared.burst)
 
 
 def take_turn(key: str, rate: float, burst: int) -> float:

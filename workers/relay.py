@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -23,7 +24,9 @@ from db import jobs
 from db.session import transaction
 from domain import partner_health
 from domain.partner_health import Health
+from partners.registry import declared_limits
 from settings import Settings, get_settings
+from workers import sentry, tracing
 from workers.queues import MAIL
 
 log = structlog.get_logger("workers.relay")
@@ -116,9 +119,19 @@ class Bell:
             self._connection = self._app.connection_for_write()
             self._connection.ensure_connection(max_retries=1, timeout=2, interval_start=0.1)
             self._producer = self._app.amqp.Producer(self._connection)
-        self._app.send_task(
-            f"tasks.{bell.kind}", args=(bell.id,), queue=bell.queue, producer=self._producer, retry=False
+        send = partial(
+            self._app.send_task,
+            f"tasks.{bell.kind}",
+            args=(bell.id,),
+            queue=bell.queue,
+            producer=self._producer,
+            retry=False,
         )
+        if bell.traceparent is None:
+            send()
+            return
+        with tracing.entry(f"ring {bell.kind}", bell.traceparent, kind="PRODUCER", job_id=bell.id):
+            send(headers=tracing.headers())
 
 
 class Relay:
@@ -128,7 +141,7 @@ class Relay:
         self._settings = settings
         self._queues = list(queues)
         self._bell = Bell(app)
-        self._listener = Listener(settings.database_url.get_secret_value())
+        self._listener = Listener(settings.direct_url())
         self._stopping = threading.Event()
         self._troubles = 0
         self._is_full = False
@@ -212,7 +225,8 @@ def windows(queues: Sequence[str], known: Mapping[str, Health], settings: Settin
         if queue == MAIL:
             room = min(room, settings.mail_concurrency)
         if partner:
-            limit = (health.concurrency if health else None) or settings.partner_concurrency
+            staffs = health.concurrency if health else None
+            limit = staffs or declared_limits(partner).concurrency or settings.partner_concurrency
             room = min(SYNC_SHARE, limit) if kind == "sync" else max(1, limit - SYNC_SHARE)
         if health is not None and (health.blocked or health.probing):
             room = 0 if health.blocked or kind == "sync" else 1
@@ -225,12 +239,18 @@ def main() -> None:
     from workers.app import app
     from workers.queues import all_queues
     from workers.telemetry import configure_logging
+    from workers.watch import Observer
 
     configure_logging("relay")
+    tracing.attach("relay")
+    sentry.attach("relay")
     relay = Relay(app, get_settings(), all_queues())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())
+    observer = Observer(app, get_settings())
+    observer.start()
     relay.run()
+    observer.stop()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import structlog
 from structlog.types import EventDict, Processor
 
 from partners.redaction import redact
+from workers import sentry
 
 # Libraries that would log addresses and bodies at INFO or DEBUG.
 QUIET = ("urllib3", "requests", "stripe", "kombu", "amqp", "alembic", "werkzeug", "aiohttp")
@@ -21,7 +22,17 @@ QUIET = ("urllib3", "requests", "stripe", "kombu", "amqp", "alembic", "werkzeug"
 
 # Ids that look like keys to the redaction and are none.
 IDS = frozenset(
-    {"correlation_id", "enrollment_id", "event_id", "job_id", "request_id", "stripe_event_id", "timestamp"}
+    {
+        "correlation_id",
+        "enrollment_id",
+        "event_id",
+        "job_id",
+        "request_id",
+        "span_id",
+        "stripe_event_id",
+        "timestamp",
+        "trace_id",
+    }
 )
 
 
@@ -49,6 +60,7 @@ def configure_logging(process: str, *, format: str | None = None, level: str | N
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        sentry.watch,
         structlog.processors.format_exc_info,
     ]
     final: Processor = (

@@ -12,6 +12,7 @@ from db.models.assignments import (
 from db.models.base import Base
 from db.models.catalog import PartnerCourse, PartnerProvider
 from db.models.certificates import Certificate
+from db.models.connections import PartnerConnection, PartnerSecret
 from db.models.courses import Attachment, Category, Course, Enrollment, Lesson, LessonProgress
 from db.models.enrollment import (
     PartnerCertificate,
@@ -21,8 +22,20 @@ from db.models.enrollment import (
 )
 from db.models.flags import FeatureFlag
 from db.models.legacy import LegacyId, LegacyOddity, LegacySource, LegacyTable
+from db.models.lti import (
+    LtiInvite,
+    LtiKey,
+    LtiLaunch,
+    LtiLineItem,
+    LtiLink,
+    LtiScore,
+    LtiSeenToken,
+    LtiTool,
+)
+from db.models.manual import ManualWorkItem, Voucher, VoucherPool
 from db.models.partners import PartnerCall, PartnerState, RateLimit
 from db.models.people import EnrollmentChange, User
+from db.models.privacy import Erasure, ErasureAccount
 from db.models.quizzes import Question, Quiz, QuizAccommodation, QuizAttempt, QuizVersion
 from db.models.reconciliation import Finding, Reconciliation, ReconciliationPage
 from db.models.replays import ReplayBatch, ReplayItem
@@ -35,12 +48,14 @@ from db.models.streaks import (
     UserZoneChange,
 )
 from db.models.stripe import InboxEvent, Payment, PaymentCharge, PaymentDispute, PaymentLine, PaymentRefund
-from db.models.work import Job, JobStep, ScheduledRun
+from db.models.watch import Alert, CountedUntil, PartnerCallCount, QueueState
+from db.models.work import Job, JobStep, ScheduledRun, WorkerNode
 from db.models.xp import XpMultiplier, XpTransaction
 
 __all__ = [
     "Achievement",
     "AchievementVersion",
+    "Alert",
     "ApiToken",
     "Assignment",
     "AssignmentExtension",
@@ -51,9 +66,12 @@ __all__ = [
     "Base",
     "Category",
     "Certificate",
+    "CountedUntil",
     "Course",
     "Enrollment",
     "EnrollmentChange",
+    "Erasure",
+    "ErasureAccount",
     "FeatureFlag",
     "Finding",
     "IdempotencyKey",
@@ -67,12 +85,24 @@ __all__ = [
     "Lesson",
     "LessonProgress",
     "LinkedIdentity",
+    "LtiInvite",
+    "LtiKey",
+    "LtiLaunch",
+    "LtiLineItem",
+    "LtiLink",
+    "LtiScore",
+    "LtiSeenToken",
+    "LtiTool",
+    "ManualWorkItem",
     "PartnerCall",
+    "PartnerCallCount",
     "PartnerCertificate",
+    "PartnerConnection",
     "PartnerCourse",
     "PartnerEnrollment",
     "PartnerEnrollmentFailure",
     "PartnerProvider",
+    "PartnerSecret",
     "PartnerState",
     "PartnerSyncState",
     "Payment",
@@ -81,6 +111,7 @@ __all__ = [
     "PaymentLine",
     "PaymentRefund",
     "Question",
+    "QueueState",
     "Quiz",
     "QuizAccommodation",
     "QuizAttempt",
@@ -100,6 +131,9 @@ __all__ = [
     "UserCounter",
     "UserStreak",
     "UserZoneChange",
+    "Voucher",
+    "VoucherPool",
+    "WorkerNode",
     "XpMultiplier",
     "XpTransaction",
 ]

@@ -24,6 +24,8 @@ class PartnerEnrollment(WithId, WithTimes, Base):
         CheckConstraint("progress_percentage BETWEEN 0 AND 100", name="progress_percentage"),
         Index("ix_partner_lms_enrollments_student_id_created_at", "student_id", "created_at"),
         Index("ix_partner_lms_enrollments_status_created_at", "status", "created_at"),
+        Index("ix_partner_lms_enrollments_created_at", "created_at", "id"),
+        Index("ix_partner_lms_enrollments_provider_id_created_at", "provider_id", "created_at"),
         Index(
             "uq_partner_lms_enrollments_external",
             "provider_id",
@@ -36,6 +38,11 @@ class PartnerEnrollment(WithId, WithTimes, Base):
             "provider_id",
             "id",
             postgresql_where=text("status = 'active'"),
+        ),
+        Index(
+            "ix_partner_lms_enrollments_completed_at",
+            "completed_at",
+            postgresql_where=text("status = 'completed'"),
         ),
     )
 

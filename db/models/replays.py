@@ -17,7 +17,10 @@ class ReplayBatch(WithId, WithTimes, Base):
     """A replay of all open failures of one fingerprint: first one as a canary, then the others at a capped rate."""
 
     __tablename__ = "replay_batches"
-    __table_args__ = (CheckConstraint(one_of("state", BATCH_STATES), name="state"),)
+    __table_args__ = (
+        CheckConstraint(one_of("state", BATCH_STATES), name="state"),
+        Index("ix_replay_batches_created_at", "created_at"),
+    )
 
     fingerprint: Mapped[str]
     actor: Mapped[str]

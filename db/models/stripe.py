@@ -5,7 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, Id, WithId, WithTimes, one_of
@@ -25,6 +35,9 @@ class InboxEvent(WithId, Base):
         Index(
             "ix_inbox_events_waiting", "received_at", postgresql_where=text("state IN ('waiting', 'failed')")
         ),
+        Index("ix_inbox_events_type_received_at", "type", "received_at"),
+        Index("ix_inbox_events_new", "received_at", postgresql_where=text("state = 'received'")),
+        Index("ix_inbox_events_ignored", "received_at", postgresql_where=text("state = 'ignored'")),
     )
 
     source: Mapped[str]
@@ -33,6 +46,8 @@ class InboxEvent(WithId, Base):
     payload: Mapped[bytes] = mapped_column(LargeBinary)
     state: Mapped[str] = mapped_column(server_default=text("'received'"))
     reason: Mapped[str | None]
+    # What a partner's event is about: ids of seats, as they were read when its signature was checked.
+    subjects: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     # Metadata that staff supplied for an event that could not be placed; it wins over the event's own.
     completion: Mapped[dict[str, Any] | None]
     completed_by: Mapped[str | None]

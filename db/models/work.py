@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, Id, WithId, WithTimes, one_of
@@ -78,6 +79,17 @@ class JobStep(Base):
     finished_at: Mapped[datetime | None]
     # Milliseconds spent on the successful attempt.
     duration_ms: Mapped[int | None]
+
+
+class WorkerNode(Base):
+    """A worker that gives signs of life: which queues it listens to, and whether it has the broker."""
+
+    __tablename__ = "worker_nodes"
+
+    node: Mapped[str] = mapped_column(primary_key=True)
+    queues: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    connected: Mapped[bool]
+    seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
 class ScheduledRun(Base):

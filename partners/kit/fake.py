@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Literal, NamedTuple
 
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -61,6 +62,7 @@ class Fake:
         self._closing = threading.Event()
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
         self._server.daemon_threads = True  # type: ignore[attr-defined]
+        self._server.clock = self.now  # type: ignore[attr-defined]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -161,6 +163,9 @@ class _Quiet(WSGIRequestHandler):
 
     def log(self, type: str, message: str, *args: Any) -> None:
         return
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return format_datetime(self.server.clock(), usegmt=True)  # type: ignore[attr-defined]
 
     def run_wsgi(self) -> None:
         with suppress(ConnectionError, BrokenPipeError):

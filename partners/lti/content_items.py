@@ -86,7 +86,7 @@ def _read_line_item(value: Any) -> dict[str, Any] | None:
 
 
 def _is_address(value: Any) -> bool:
-    if not isinstance(value, str) or len(value) > LONGEST:
+    if not isinstance(value, str) or len(value) > LONGEST or any(char <= " " for char in value):
         return False
     parts = urlsplit(value)
     return parts.scheme in ("http", "https") and bool(parts.hostname)

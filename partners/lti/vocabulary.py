@@ -30,6 +30,7 @@ AGS_SCOPES = (LINE_ITEM, LINE_ITEM_READ, RESULT_READ, SCORE)
 SCOPES = (*AGS_SCOPES, MEMBERS_READ)
 
 AUTHORIZE_PATH = "/api/lti/authorize"
+DEEP_LINKING_PATH = "/api/lti/deep-linking"
 JWKS_PATH = "/api/lti/jwks"
 TOKEN_PATH = "/api/lti/token"  # noqa: S105 - an address
 REGISTER_PATH = "/api/lti/register"

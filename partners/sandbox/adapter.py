@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeGuard
@@ -25,9 +27,12 @@ from partners.connection import Connection
 from partners.errors import Ambiguous, Conflict, NotFound, OutcomeUnknown, Refused, RetryLater
 from partners.hooks import CallRecord
 from partners.http import HttpDoor
+from partners.sandbox import signature
 
 GONE = frozenset({"cancelled", "canceled", "deleted", "revoked"})
 ID_LENGTH = 255
+# Seats that one event may name.
+EVENT_SEATS_MAX = 1000
 
 
 class SandboxPartner(Partner):
@@ -42,6 +47,7 @@ class SandboxPartner(Partner):
             Capability.BULK_PROGRESS,
             Capability.CERTIFICATE,
             Capability.SSO,
+            Capability.ERASE,
         }
     )
 
@@ -53,17 +59,25 @@ class SandboxPartner(Partner):
         connect_timeout: float,
         timeout: float,
         provider_type: str = "sandbox",
+        webhook_secret: str | None = None,
         rules: AddressRules = OPEN,
         on_call: Callable[[CallRecord], None] | None = None,
     ) -> None:
-        """Call nobody yet. Times are in seconds; `timeout` is for one whole call."""
+        """Call nobody yet. Times are in seconds; `timeout` is for one whole call.
+
+        With `webhook_secret` (several, separated by commas, while one is rotated) events of the partner are taken.
+        """
         self.provider_type = provider_type
+        self._webhook_secrets = [word for part in (webhook_secret or "").split(",") if (word := part.strip())]
+        if self._webhook_secrets:
+            self.capabilities = type(self).capabilities | {Capability.WEBHOOK_IN}
         self._door = HttpDoor(
             provider_type,
             base_url,
             connect_timeout=connect_timeout,
             timeout=timeout,
             headers={"Authorization": f"Bearer {api_key}"},
+            secrets=self._webhook_secrets,
             rules=rules,
             on_call=on_call,
         )
@@ -77,6 +91,7 @@ class SandboxPartner(Partner):
             connect_timeout=connection.connect_timeout,
             timeout=connection.timeout,
             provider_type=connection.provider_type,
+            webhook_secret=connection.secrets.get("webhook_secret"),
             rules=connection.rules,
             on_call=connection.on_call,
         )
@@ -169,6 +184,16 @@ class SandboxPartner(Partner):
         except ValueError as error:
             raise RetryLater(f"GET {call}: {error}", status=answer.status) from None
 
+    def erase_account(self, account_id: str) -> None:
+        """Have the account and its person forgotten; partners that speak an older protocol have no such call."""
+        self._door.call(
+            "DELETE",
+            "/accounts/{id}",
+            path_args={"id": account_id},
+            idempotent=True,
+            accept={404, 405, 501},
+        )
+
     def launch(self, external_enrollment_id: str, click: Click) -> Redirect:
         """Mint a launch for one click."""
         call = "/enrollments/{id}/launch"
@@ -184,6 +209,14 @@ class SandboxPartner(Partner):
         if not is_web_address(url):
             raise Refused(f"POST {call}: answered something that is no web address", status=answer.status)
         return Redirect(url, _time_or_none(answer.json.get("expires_at")))
+
+    def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> list[str]:
+        """Return the ids of the seats that a signed event names; raise `Refused` where it is not the partner's."""
+        try:
+            signature.verify(headers.get(signature.HEADER), body, self._webhook_secrets, time.time())
+            return _read_seats(body)
+        except ValueError as error:
+            raise Refused(f"an event of the partner: {error}") from None
 
     def check(self) -> None:
         """Ask for an account that nobody has."""
@@ -281,6 +314,17 @@ def _time_or_none(value: Any) -> datetime | None:
         return _time(value)
     except ValueError:
         return None
+
+
+def _read_seats(body: bytes) -> list[str]:
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ValueError("not JSON") from None
+    seats = event.get("enrollment_ids") if isinstance(event, dict) else None
+    if not isinstance(seats, list) or len(seats) > EVENT_SEATS_MAX:
+        raise ValueError(f"enrollment_ids is no list of up to {EVENT_SEATS_MAX} ids")
+    return list(dict.fromkeys(map(read_id, seats)))
 
 
 def _read_certificate(item: Any) -> Certificate:

@@ -1,4 +1,5 @@
-"""How a test steers the sandbox and asks what it holds: `/_faults`, `/_progress`, `/_state`, `/_calls`, `/_reset`.
+"""How a test steers the sandbox and asks what it holds: `/_faults`, `/_progress`, `/_webhooks`, `/_state`, `/_calls`,
+`/_reset`.
 
 These need no key and answer only to callers on this machine.
 """
@@ -12,7 +13,8 @@ from itertools import islice
 from typing import Any
 
 from partners.sandbox.faults import Fault, read_fault
-from partners.sandbox.protocol import Call, Json, Problem, Protocol, account_json
+from partners.sandbox.hints import Address, Hints
+from partners.sandbox.protocol import Call, Json, Problem, Protocol, account_json, is_http
 from partners.sandbox.state import Enrollment, State
 
 CALLS_KEPT = 100_000
@@ -27,6 +29,7 @@ class Control:
 
     def _forget(self) -> None:
         self.faults: list[Fault] = []
+        self.hints = Hints()
         self.calls: Counter[str] = Counter()
         self.log: deque[Call] = deque(maxlen=CALLS_KEPT)
         self._last_fault = 0
@@ -57,6 +60,13 @@ class Control:
                 return 200, {}
             case "POST", "/_progress":
                 return self._move(body)
+            case "POST", "/_webhooks":
+                return self._register(body)
+            case "GET", "/_webhooks":
+                return 200, {"data": [address.told() for address in self.hints.addresses]}
+            case "DELETE", "/_webhooks":
+                self.hints.addresses.clear()
+                return 200, {}
             case "GET", "/_state":
                 return self._state(summary=query.get("summary", "0") not in ("", "0"))
             case "GET", "/_calls":
@@ -91,7 +101,18 @@ class Control:
         moves = [self._read_move(item) for item in (body if isinstance(body, list) else [body])]
         for move in moves:
             self.state.move(*move)
+        self.hints.send(list(dict.fromkeys(move[0].id for move in moves)))
         return 200, {"moved": len(moves)}
+
+    def _register(self, body: Any) -> tuple[int, Json]:
+        given = body if isinstance(body, dict) else {}
+        url, secret = given.get("url"), given.get("secret")
+        if not isinstance(url, str) or not is_http(url):
+            raise Problem(422, "url is not an http(s) address")
+        if not isinstance(secret, str) or not secret:
+            raise Problem(422, "secret is missing")
+        self.hints.addresses.append(Address(url, secret))
+        return 201, {"url": url}
 
     def _read_move(self, item: Any) -> tuple[Enrollment, float, float, float | None]:
         if not isinstance(item, dict):

@@ -63,6 +63,7 @@ class Protocol:
         self.handlers: dict[str, Callable[[Call], tuple[int, Json | None]]] = {
             "POST /accounts": self.create_account,
             "GET /accounts": self.find_accounts,
+            "DELETE /accounts/{id}": self.forget_account,
             "POST /enrollments": self.enroll,
             "GET /enrollments": self.find_enrollments,
             "DELETE /enrollments/{id}": self.unenroll,
@@ -110,6 +111,14 @@ class Protocol:
         """Find an account by the caller's reference."""
         account = self.state.accounts_by_reference.get(_text(call.query, "reference"))
         return 200, {"data": [] if account is None else [account_json(account)]}
+
+    def forget_account(self, call: Call) -> tuple[int, None]:
+        """Forget a person, and give back their seats; the second time as well."""
+        account = self.state.accounts.get(call.id)
+        if account is None:
+            raise Problem(404, "unknown account")
+        self.state.forget(account)
+        return 204, None
 
     def enroll(self, call: Call) -> tuple[int, Json]:
         """Take a seat; 409 if the pair exists. Course codes that start with REFUSE are refused, to try that out."""
@@ -171,7 +180,7 @@ class Protocol:
         """Mint a launch for one click. It works for two minutes."""
         enrollment = self._live(call.id)
         return_url = _text(call.body, "return_url")
-        if not _is_http(return_url):
+        if not is_http(return_url):
             raise Problem(422, "return_url is not an http(s) address")
         now = time.time()
         self._forget_expired(now)
@@ -218,7 +227,8 @@ def _text(source: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _is_http(url: str) -> bool:
+def is_http(url: str) -> bool:
+    """Return whether this is an http(s) address."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -159,6 +159,15 @@ class State:
             self._write(line)
             self._apply_delete(line)
 
+    def forget(self, account: Account) -> None:
+        """Forget who an account's person is, and give back its seats. The journal keeps what was written to it."""
+        for seat in list(account.seats):
+            self.delete(seat)
+        if account.email:
+            line = {"op": "forget", "id": account.id}
+            self._write(line)
+            self._apply_forget(line)
+
     # Idempotency keys
 
     def answer_for(self, key: str, digest: str) -> dict[str, Any] | None:
@@ -217,6 +226,7 @@ class State:
             "enrollment": self._apply_enrollment,
             "progress": self._apply_progress,
             "delete": self._apply_delete,
+            "forget": self._apply_forget,
             "answer": self._apply_answer,
             "born": self._apply_born,
         }
@@ -255,6 +265,11 @@ class State:
         enrollment.account.seats.remove(enrollment)
         enrollment.position = -1
         self.live_enrollments -= 1
+
+    def _apply_forget(self, line: dict[str, Any]) -> None:
+        account = self.accounts[line["id"]]
+        account.email = account.name = ""
+        self.accounts_by_reference.pop(account.reference, None)
 
     def _apply_answer(self, line: dict[str, Any]) -> None:
         self._answers[line["key"]] = (line["digest"], line["answer"])

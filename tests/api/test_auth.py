@@ -19,8 +19,16 @@ from tests.api.conftest import HTML, STUDENT, Logs, bearer, run
 
 OWN = "/api/student/partner-enrollments"
 PUBLIC = {
+    "DELETE /api/lti/contexts/<course_id>/line-items/<line_item_id>",
     "GET /",
     "GET /.well-known/jwks.json",
+    "GET /.well-known/openid-configuration",
+    "GET /api/lti/authorize",
+    "GET /api/lti/contexts/<course_id>/line-items",
+    "GET /api/lti/contexts/<course_id>/line-items/<line_item_id>",
+    "GET /api/lti/contexts/<course_id>/line-items/<line_item_id>/results",
+    "GET /api/lti/contexts/<course_id>/memberships",
+    "GET /api/lti/jwks",
     "GET /badges/issuer",
     "GET /badges/keys/<thumbprint>",
     "GET /dev/sign-in",
@@ -32,7 +40,16 @@ PUBLIC = {
     "GET /readyz",
     "GET /static/<path:filename>",
     "GET /verify/<code>",
+    "POST /api/lti/authorize",
+    "POST /api/lti/contexts/<course_id>/line-items",
+    "POST /api/lti/contexts/<course_id>/line-items/<line_item_id>/scores",
+    "POST /api/lti/deep-linking/<launch_id>",
+    "POST /api/lti/register",
+    "POST /api/lti/token",
+    "POST /api/partners/<provider_id>/webhook",
     "POST /api/stripe/webhook",
+    "POST /language",
+    "PUT /api/lti/contexts/<course_id>/line-items/<line_item_id>",
 }
 
 

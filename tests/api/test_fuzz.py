@@ -31,8 +31,13 @@ EXAMPLES, EXAMPLES_IN_FULL = (2, 1), (60, 5)
 # was used before, what a file holds.
 BEYOND_SCHEMAS = {
     "file_type_not_taken",
+    "file_wrong",
     "idempotency_key_reused",
     "invalid_cursor",
+    "lti_client_unknown",
+    "lti_redirect_uri_wrong",
+    "lti_registration_invalid",
+    "lti_response_invalid",
     "stale_version",
     "stripe_event_invalid",
     "stripe_signature_invalid",

@@ -20,8 +20,12 @@ from tests.api.conftest import HTML, STUDENT, Logs, bearer, make_enrollment, run
 UNDESCRIBED = {
     "/",
     "/dashboard",
+    "/dashboard/achievements",
+    "/dashboard/settings",
+    "/dashboard/xp",
     "/dev/sign-in",
     "/docs",
+    "/language",
     "/openapi.json",
     "/ops",
     "/problems/{}",

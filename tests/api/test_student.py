@@ -64,6 +64,7 @@ def test_an_enrolment_has_the_seeds_shape(client: FlaskClient) -> None:
             "issuedAt": "2026-03-01T12:00:00Z",
             "expiresAt": None,
         },
+        "manualSetup": None,
     }
 
 
@@ -160,7 +161,7 @@ def test_the_dashboard_shows_each_state_in_words(client: FlaskClient) -> None:
     headers = {**bearer(), **HTML}
     page = client.get("/dashboard", headers=headers).get_data(as_text=True)
     assert f'href="/api/partner-launch/{active}"' in page
-    assert "Progress: 42.5 %" in page
+    assert "<span>42.5 %</span>" in page
     assert 'max="100" value="42.5"' in page
     assert "Continue the course" in page
     assert 'href="https://partner.example/c/1"' in page

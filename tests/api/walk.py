@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from api.operations import SIGNED_IN
 from db.models import Base
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
@@ -148,7 +149,7 @@ def steps(client: FlaskClient) -> list[Step]:
         Step(method, path, operation, spec["components"]["schemas"])
         for path, methods in spec["paths"].items()
         for method, operation in methods.items()
-        if isinstance(operation, dict) and operation.get("security")
+        if isinstance(operation, dict) and operation.get("security") == SIGNED_IN
     ]
 
 

@@ -155,3 +155,14 @@ def test_a_recording_holds_what_was_said_and_nobody(
     }
     for canary in (API_KEY, PERSON, "Ada Canary"):
         assert canary not in text
+
+
+def test_a_scaffolded_configuration_is_valid_before_a_line_is_changed(usher: Usher, folder: Path) -> None:
+    assert usher("partner", "new", "acme", "--title", "Acme & Sons: Ltd.").code == 0
+    found = usher("partner", "test", "acme", "--json")
+    assert found.json()[0] == {
+        "outcome": "ok",
+        "what": "configuration",
+        "detail": "template-unverified: their papers; no account was tried",
+    }
+    assert found.code == 0

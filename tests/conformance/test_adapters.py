@@ -7,12 +7,34 @@ from collections.abc import Callable
 import pytest
 
 from partners.kit.conformance import CHECKS, NotApplicable, Subject, opened
+from tests.conformance.canvas import CanvasSubject
+from tests.conformance.lti import LtiSubject
+from tests.conformance.moodle import MoodleSubject
+from tests.conformance.open_edx import OpenEdxInBulk, OpenEdxSubject
+from tests.conformance.rest import (
+    BrightpathSubject,
+    OwnProtocolSubject,
+    TalentLmsSubject,
+    ThinkificSubject,
+)
 from tests.conformance.sandbox import SandboxSubject
+from tests.conformance.scorm_cloud import ScormCloudSubject
 from tests.partners.conftest import RunningSandbox
 
 Make = Callable[[], Subject]
 # Adapters by name; the sandbox needs its server. Each adapter's own subject stands beside its tests.
-SUBJECTS: dict[str, Make] = {}
+SUBJECTS: dict[str, Make] = {
+    "canvas": CanvasSubject,
+    "lti": LtiSubject,
+    "moodle": MoodleSubject,
+    "open_edx": OpenEdxSubject,
+    "open_edx bulk_enroll": OpenEdxInBulk,
+    "rest": OwnProtocolSubject,
+    "rest_brightpath": BrightpathSubject,
+    "rest_talentlms": TalentLmsSubject,
+    "rest_thinkific": ThinkificSubject,
+    "scorm_cloud": ScormCloudSubject,
+}
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "xp_multipliers": {"factor": 20_000, "ends_at": "2026-12-21 12:00+00"},
     "streak_rest_days": {"last_date": "2026-11-21"},
     "questions": {"type": "essay"},
+    "partner_secrets": {"env_name": "X"},
 }
 NOT_OURS = {"usher_alembic_version"}
 

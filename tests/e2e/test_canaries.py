@@ -4,50 +4,29 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-import redis
 import requests
 
 from db.session import transaction
 from domain import tokens
+from tests.servers import Broker, recorded
 from tests.stack import BIN, Stack, answers, checkout_event, make_course, order, rows, scalar, wait_until
-from workers.services import Service, free_port
+from workers.services import free_port
 
 pytestmark = pytest.mark.e2e
 
 EMAIL = "canary.student@example.com"
 STRIPE = "whsec_canarycanarycanarycanary0001"
 PARTNER_KEY = "canary-partner-key-0002"
-END = "ECHO the end"
 AUTH = "canary-auth-secret-0003-0123456789"
 
 
-@contextmanager
-def recorded(broker: Service) -> Iterator[list[str]]:
-    """Record every command that reaches the broker."""
-    commands: list[str] = []
-
-    def listen() -> None:
-        with redis.Redis.from_url(broker.url, socket_timeout=120).monitor() as monitor:
-            while (command := monitor.next_command()["command"]) != END:
-                commands.append(command)
-
-    thread = threading.Thread(target=listen, daemon=True)
-    thread.start()
-    yield commands
-    redis.Redis.from_url(broker.url).echo("the end")
-    thread.join(5)
-
-
-def test_canaries_are_nowhere(stack: Stack, valkey: Service) -> None:
+def test_canaries_are_nowhere(stack: Stack, message_broker: Broker) -> None:
     stack.env |= {"STRIPE_WEBHOOK_SECRET": STRIPE, "AUTH_SECRET": AUTH, "FLOWER_UNAUTHENTICATED_API": "true"}
     port = free_port()
     flower = f"http://127.0.0.1:{port}"
-    with recorded(valkey) as commands:
+    with recorded(message_broker) as commands:
         stack.start_chain()
         command = [str(BIN / "celery"), "-A", "workers", "flower", "--address=127.0.0.1", f"--port={port}"]
         stack.start("flower", command, lambda: answers(f"{flower}/api/workers"))

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def broker(stack: Stack, services_directory: Path) -> Iterator[Breakable]:
+def broker(request: pytest.FixtureRequest, stack: Stack, services_directory: Path) -> Iterator[Breakable]:
     """A broker that the test may break."""
-    made = Breakable("valkey", services_directory / uuid.uuid4().hex)
+    made = Breakable(request.config.getoption("broker"), services_directory / uuid.uuid4().hex)
     stack.env |= {"BROKER_URL": made.url, "LIVE_POLL": "0.2", "RELAY_RING_TIMEOUT": "1"}
     yield made
     made.stop()

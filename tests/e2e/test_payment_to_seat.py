@@ -12,6 +12,7 @@ import pytest
 
 from db.session import transaction
 from domain import partner_health
+from tests.servers import start_broker
 from tests.stack import (
     BIN,
     Stack,
@@ -24,7 +25,6 @@ from tests.stack import (
     statuses,
     wait_until,
 )
-from workers.services import start_valkey
 
 pytestmark = pytest.mark.e2e
 
@@ -136,10 +136,10 @@ def test_work_that_was_done_and_whose_answer_was_lost_is_not_done_twice(stack: S
 
 
 def test_with_the_broker_down_payments_are_answered_and_all_arrive_when_it_is_back(
-    stack: Stack, tmp_path: Path
+    request: pytest.FixtureRequest, stack: Stack, tmp_path: Path
 ) -> None:
-    directory = tmp_path / "broker"
-    broker = start_valkey(directory)
+    directory, kind = tmp_path / "broker", request.config.getoption("broker")
+    broker = start_broker(kind, directory)
     stack.env["BROKER_URL"] = broker.url
     port = int(broker.url.rsplit(":", 1)[1].split("/")[0])
     try:
@@ -153,7 +153,7 @@ def test_with_the_broker_down_payments_are_answered_and_all_arrive_when_it_is_ba
             slowest = max(slowest, time.monotonic() - started)
         assert slowest < 2.0
         assert scalar("SELECT count(*) FROM inbox_events") == 50
-        broker = start_valkey(directory, port)
+        broker = start_broker(kind, directory, port)
         stack.wait_for_statuses({"active": 50}, 60)
     finally:
         broker.stop()

@@ -19,6 +19,7 @@ from db.session import get_engine, transaction
 from domain import tokens
 from tests.conftest import Database
 from tests.db.test_phases import revisions
+from tests.servers import Broker
 from tests.stack import (
     BIN,
     PYTHON,
@@ -74,7 +75,13 @@ def older(commit: str, tmp_path: Path) -> Path:
     return tree
 
 
-def start_processes(stack: Stack, name: str, tree: Path) -> str:
+@pytest.fixture
+def older_env(message_broker: Broker) -> dict[str, str]:
+    """What an older version has as its broker: on RabbitMQ a virtual host of its own, since it declares classic queues."""
+    return {"BROKER_URL": message_broker.beside("older")} if message_broker.is_rabbitmq else {}
+
+
+def start_processes(stack: Stack, name: str, tree: Path, env: dict[str, str] | None = None) -> str:
     """Start api, relay and worker of one version; return the api's address."""
     port = stack.port(f"{name}_api")
     address = f"http://127.0.0.1:{port}"
@@ -88,10 +95,9 @@ def start_processes(stack: Stack, name: str, tree: Path) -> str:
     command += ["--worker-class", "gthread", "--workers", "1", "--threads", "8"]
     stack.start(f"{name}_api", command, lambda: answers(f"{address}/healthz"), wait=False, tree=tree)
     relay = f"{name}_relay"
-    stack.start(
-        relay, [PYTHON, "-m", "workers.relay"], stack.says(relay, "relay started"), wait=False, tree=tree
-    )
-    stack.start_worker(f"{name}_worker", wait=False, tree=tree)
+    said = stack.says(relay, "relay started")
+    stack.start(relay, [PYTHON, "-m", "workers.relay"], said, wait=False, env=env, tree=tree)
+    stack.start_worker(f"{name}_worker", wait=False, env=env, tree=tree)
     return address
 
 
@@ -174,19 +180,21 @@ def live_through(stack: Stack, addresses: list[str], trees: list[Path]) -> None:
 
 
 def test_an_older_version_alone_on_a_newer_schema(
-    stack: Stack, database: Database, older: Path, schema: str
+    stack: Stack, database: Database, older: Path, older_env: dict[str, str], schema: str
 ) -> None:
     downgrade(get_engine(), schema)
     stack.start_sandbox(wait=False)
     stack.start_mail_sink(wait=False)
-    address = start_processes(stack, "older", older)
+    address = start_processes(stack, "older", older, older_env)
     stack.wait_until_ready()
     live_through(stack, [address], [older])
 
 
-def test_an_older_and_the_new_version_side_by_side(stack: Stack, older: Path) -> None:
+def test_an_older_and_the_new_version_side_by_side(
+    stack: Stack, older: Path, older_env: dict[str, str]
+) -> None:
     stack.start_sandbox(wait=False)
     stack.start_mail_sink(wait=False)
-    addresses = [start_processes(stack, "older", older), start_processes(stack, "new", ROOT)]
+    addresses = [start_processes(stack, "older", older, older_env), start_processes(stack, "new", ROOT)]
     stack.wait_until_ready()
     live_through(stack, addresses, [older, ROOT])

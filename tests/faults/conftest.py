@@ -15,7 +15,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import redis
 
 import settings as settings_module
 from db import session as db_session
@@ -23,8 +22,9 @@ from db.migrate import upgrade
 from tests.conftest import Database
 from tests.faults.invariants import OUTCOMES
 from tests.faults.proxy import Proxy
+from tests.servers import Broker, start_broker
 from tests.stack import Stack, steady_port
-from workers.services import Service, start_postgres, start_valkey, stop_process
+from workers.services import Service, start_postgres, stop_process
 
 # Everything that waits, waits a shorter time, so that many faults fit into a run. The proportions stay as they are: a
 # lease outlasts three calls, a doorbell rings again before a lease ends.
@@ -73,6 +73,7 @@ class Breakable:
     def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End it: asked politely, or shot."""
         stop_process(self.service.process, number)
+        self.service.stop()
 
     def start(self, *, empty: bool = False) -> None:
         """Start it on the same port, where asked for without anything that it held."""
@@ -81,8 +82,9 @@ class Breakable:
         self.service = self._start(int(urlsplit(self.url).port or 0))
 
     def _start(self, port: int) -> Service:
-        start = start_postgres if self.kind == "postgres" else start_valkey
-        return start(self.directory, port)
+        if self.kind == "postgres":
+            return start_postgres(self.directory, port)
+        return start_broker(self.kind, self.directory, port)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -111,19 +113,21 @@ def size(request: pytest.FixtureRequest) -> Size:
 
 
 @pytest.fixture
-def stack(database: Database, valkey: Service, usher_env: dict[str, str], tmp_path: Path) -> Iterator[Stack]:
+def stack(
+    database: Database, message_broker: Broker, usher_env: dict[str, str], tmp_path: Path
+) -> Iterator[Stack]:
     """An environment with a database and an emptied broker; the scenario starts the processes it wants."""
-    redis.Redis.from_url(valkey.url).flushall()
-    env = {**usher_env, **HURRIED, "DATABASE_URL": database.url, "BROKER_URL": valkey.url}
+    message_broker.empty()
+    env = {**usher_env, **HURRIED, "BROKER_URL": message_broker.url}
     made = Stack(env, tmp_path / "stack")
     yield made
     made.stop()
 
 
 @pytest.fixture
-def broker(stack: Stack, services_directory: Path) -> Iterator[Breakable]:
+def broker(request: pytest.FixtureRequest, stack: Stack, services_directory: Path) -> Iterator[Breakable]:
     """A broker that this scenario may break; the stack is on it."""
-    made = Breakable("valkey", services_directory / uuid.uuid4().hex)
+    made = Breakable(request.config.getoption("broker"), services_directory / uuid.uuid4().hex)
     stack.env["BROKER_URL"] = made.url
     yield made
     made.stop()
@@ -136,7 +140,9 @@ def postgres_server(
     """A PostgreSQL with durability, which this scenario may break; the stack and this process are on it."""
     made = Breakable("postgres", services_directory / uuid.uuid4().hex)
     stack.env["DATABASE_URL"] = made.url
+    stack.env.pop("DATABASE_DIRECT_URL", None)
     monkeypatch.setenv("DATABASE_URL", made.url)
+    monkeypatch.delenv("DATABASE_DIRECT_URL", raising=False)
     db_session.get_engine().dispose()
     settings_module.get_settings.cache_clear()
     db_session.get_engine.cache_clear()

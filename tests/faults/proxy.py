@@ -44,8 +44,9 @@ class Proxy:
     heal()            everything passes again; connections that lost something are reset
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, listens_at: str = "127.0.0.1") -> None:
         self._target = (host, port)
+        self._address = listens_at
         self.port = steady_port()
         self._mode = "pass"
         self._delay = 0.0
@@ -106,7 +107,7 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port, limit=CHUNK)
+            self._server = await asyncio.start_server(self._carry, self._address, self.port, limit=CHUNK)
 
     async def _deafen(self) -> None:
         if self._server is not None:

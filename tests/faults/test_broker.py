@@ -13,6 +13,7 @@ from tests.faults.conftest import Breakable, Size
 from tests.faults.invariants import check_invariants
 from tests.faults.payments import Payments
 from tests.faults.proxy import Proxy
+from tests.servers import Broker
 from tests.stack import Stack, scalar, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -27,10 +28,11 @@ def begin(stack: Stack, size: Size) -> Payments:
     return payments
 
 
-def test_everything_in_the_broker_flushed_again_and_again(stack: Stack, size: Size) -> None:
+def test_everything_in_the_broker_flushed_again_and_again(
+    stack: Stack, message_broker: Broker, size: Size
+) -> None:
     payments = begin(stack, size)
-    broker = redis.Redis.from_url(stack.env["BROKER_URL"])
-    repeat(broker.flushall, size.outage / 2, 0.7)
+    repeat(message_broker.empty, size.outage / 2, 0.7)
     check_invariants(stack, payments.finish(), within=size.within)
 
 
@@ -65,6 +67,8 @@ def test_the_broker_frozen_for_a_while(stack: Stack, size: Size, broker: Breakab
 
 
 def test_a_broker_that_is_full(stack: Stack, size: Size, broker: Breakable) -> None:
+    if broker.kind == "rabbitmq":
+        pytest.skip("RabbitMQ that is full holds publishers up: that is a broker that is frozen")
     client = redis.Redis.from_url(broker.url)
     payments = begin(stack, size)
     client.config_set("maxmemory", "1")

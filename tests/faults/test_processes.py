@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-import redis
 
 from tests.faults.chaos import POISON, freeze_at_work, held_by, kill_one_every_second, reconcile, slow_partner
 from tests.faults.conftest import Size
 from tests.faults.invariants import check_invariants, wait_until_settled
 from tests.faults.payments import Payments
+from tests.servers import Broker
 from tests.stack import ROOT, Stack, rows, scalar, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -75,13 +75,14 @@ def freeze_and_continue(stack: Stack, size: Size, *, in_transaction: bool) -> No
     check_invariants(stack, payments, within=size.within)
 
 
-def test_a_worker_frozen_with_a_doorbell_in_its_hands_and_killed(stack: Stack, size: Size) -> None:
-    broker = redis.Redis.from_url(stack.env["BROKER_URL"])
+def test_a_worker_frozen_with_a_doorbell_in_its_hands_and_killed(
+    stack: Stack, message_broker: Broker, size: Size
+) -> None:
     stack.start_chain()
     stack.kill("worker0", signal.SIGSTOP)
     first = Payments(stack, 1, prefix="first").post()
     wait_until(lambda: scalar("SELECT count(*) FROM jobs WHERE rung_at IS NOT NULL") == 1, 10)
-    assert broker.llen("usher:payments") == 0, "the frozen worker holds the only doorbell"
+    assert message_broker.waiting("payments") == 0, "the frozen worker holds the only doorbell"
     course = (first.provider, first.course)
     rest = Payments(stack, size.payments, refunds=size.refunds, course=course).post()
     stack.kill("worker0")

@@ -142,12 +142,12 @@ def _launch_outside(supervisor: Supervisor, plan: Plan) -> list[Child]:
 
 def _prepare_database(console: Console) -> None:
     from db import migrate
-    from db.session import get_engine, transaction
+    from db.session import direct_engine, transaction
     from domain import demo
 
-    with console.doing("migrations") as notes:
-        before = migrate.current_revision(get_engine())
-        migrate.upgrade(get_engine())
+    with console.doing("migrations") as notes, direct_engine() as engine:
+        before = migrate.current_revision(engine)
+        migrate.upgrade(engine)
         head = migrate.head_revision()
         notes.append(f"at {head}" if before == head else f"from {before or 'an empty database'} to {head}")
     with console.doing("demo catalogue"), transaction() as session:

@@ -1,0 +1,3 @@
+// Sends the page's form; without this script its button does.
+"use strict";
+document.querySelector("form[data-submit]")?.submit();
