@@ -9,7 +9,7 @@ ONCE   ?=
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test faults check format bench messages clients lock clean
+.PHONY: help install run test faults brokers check sbom audit format bench messages clients lock clean screenshots
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,13 +26,25 @@ test: $(STAMP) ## Run the tests (ARGS='-k name' for some)
 	@exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(STAMP) ## Run the fault harness in full, with hundreds of payments in each scenario
-	@exec $(BIN)/python -m pytest tests/faults tests/e2e/test_bulk_replay.py tests/xp/test_storm.py --full $(ARGS)
+	@exec $(BIN)/python -m pytest tests/faults tests/deploy tests/e2e/test_bulk_replay.py tests/xp/test_storm.py --full $(ARGS)
 
-check: $(STAMP) ## Format, lint, types, import rules
+brokers: $(STAMP) ## Run the tests of real processes on RabbitMQ, on Redis, and behind PgBouncer
+	@$(BIN)/python -m pytest tests/e2e tests/faults --broker rabbitmq $(ARGS)
+	@$(BIN)/python -m pytest tests/e2e tests/faults --broker redis $(ARGS)
+	@$(BIN)/python -m pytest tests/e2e tests/faults --pooler $(ARGS)
+
+check: $(STAMP) ## Format, lint, types, import rules, credentials
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python deploy/find_secrets.py
+
+sbom: $(STAMP) ## Write what the image runs on as CycloneDX, to usher.cdx.json
+	@BIN="$(BIN)" sh deploy/sbom.sh usher.cdx.json
+
+audit: $(STAMP) ## Look up known vulnerabilities of what the image runs on (needs a network)
+	@BIN="$(BIN)" sh deploy/audit.sh
 
 format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
@@ -43,6 +55,9 @@ bench: $(STAMP) ## Run the benchmarks, one JSON line each
 
 messages: $(STAMP) ## Bring the translations up to date with the texts of the pages
 	@$(BIN)/python -m api.messages
+
+screenshots: $(STAMP) ## Take the pictures of the pages in docs/screenshots (needs Chromium)
+	@exec $(BIN)/python -m pytest -q tests/browser/screenshots.py
 
 clients: ## Install, check, test and build the React package (needs node, and once a network)
 	cd clients/react && npm ci --no-audit --no-fund --ignore-scripts && npm run typecheck && npm test && npm run build

@@ -201,6 +201,12 @@ class Settings(BaseSettings):
     jobs_days: int = Field(90, ge=7, description="days for which jobs that are done are kept")
     failures_days: int = Field(365, ge=31, description="days for which failures that were got over are kept")
     partner_calls_days: int = Field(30, ge=1, description="days for which the audit of partner calls is kept")
+    staff_actions_days: int = Field(
+        2557, ge=365, description="days for which the audit of what staff did is kept: seven years"
+    )
+    access_log_days: int = Field(
+        365, ge=31, description="days for which it is kept whom staff looked up; part of the audit"
+    )
     relay_window: int = Field(500, ge=1, description="doorbells of one queue that may be under way at once")
     relay_ring_timeout: float = Field(
         15.0, gt=0, description="seconds after which an unanswered doorbell rings again"

@@ -6,12 +6,14 @@ import hashlib
 import re
 import time
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 
 import structlog
 from flask import Flask, Response, g, request
 
 from api import (
+    access_log,
     achievements,
     assignments,
     auth,
@@ -38,6 +40,7 @@ from api import (
     ops_manual,
     ops_multipliers,
     ops_partner_connections,
+    ops_privacy,
     ops_quiz_attempts,
     ops_quizzes,
     ops_streaks,
@@ -122,6 +125,7 @@ BLUEPRINTS = (
     ops_overview,
     ops_partner_connections,
     ops_partners,
+    ops_privacy,
     ops_quiz_attempts,
     ops_quizzes,
     ops_streaks,
@@ -163,6 +167,7 @@ def create_app() -> Flask:
     app.before_request(sessions_browser.answer_preflight)
     app.before_request(auth.guard)
     app.after_request(finish)
+    access_log.register(app)
     errors.register(app)
     i18n.register(app)
     auth.public(app.view_functions["static"])
@@ -178,8 +183,10 @@ def begin() -> None:
     g.started = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(process="api", request_id=g.request_id)
-    name = f"{request.method} {_route()}"
-    g.span = tracing.entry(name, request.headers.get("traceparent"), request_id=g.request_id)
+    g.span = nullcontext()
+    if _route() not in QUIET_ROUTES:
+        name = f"{request.method} {_route()}"
+        g.span = tracing.entry(name, request.headers.get("traceparent"), request_id=g.request_id)
     g.span.__enter__()
 
 

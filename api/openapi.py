@@ -21,6 +21,7 @@ from api.lti_service_operations import LTI_SERVICE_OPERATIONS
 from api.manual_operations import MANUAL_OPERATIONS
 from api.operations import SIGNED_IN, Answer, Operation
 from api.partner_operations import PARTNER_OPERATIONS
+from api.privacy_operations import PRIVACY_OPERATIONS
 from api.problems import PROBLEMS
 from api.profile_operations import PROFILE_OPERATIONS
 from api.quiz_operations import QUIZ_OPERATIONS
@@ -138,6 +139,7 @@ OPERATIONS = (
             "wrong_role",
             "cross_site",
             "email_taken",
+            "user_erased",
             "unsupported_media_type",
             "validation_failed",
         ),
@@ -169,6 +171,7 @@ OPERATIONS = (
     *CERTIFICATE_OPERATIONS,
     *COURSE_OPERATIONS,
     *MANUAL_OPERATIONS,
+    *PRIVACY_OPERATIONS,
     *LTI_OPERATIONS,
     *LTI_SERVICE_OPERATIONS,
     *PARTNER_OPERATIONS,

@@ -206,9 +206,9 @@ def refuse(item_id: str) -> Response:
 def export() -> Response:
     """Return the seats to be set up as a file for the partner's bulk upload, and mark them as exported."""
     values = read_body(ExportInput)
-    columns = find_options(values.partner).export_columns
 
     def work(session: Session, _key: str | None) -> Response:
+        columns = find_options(values.partner).export_columns
         written, _ = manual_export.export(
             session, values.partner, columns, actor=actor(), reason=values.reason, again=values.again
         )
@@ -222,8 +222,12 @@ def export() -> Response:
 def take_progress() -> Response:
     """Check a file of progress and certificates and, with `go`, write all of it."""
     values = read_body(ProgressInput)
-    find_options(values.partner)
-    return answer_once(values, lambda session, _key: _take_progress(session, values))
+
+    def work(session: Session, _key: str | None) -> Response:
+        find_options(values.partner)
+        return _take_progress(session, values)
+
+    return answer_once(values, work)
 
 
 def find_options(partner: str) -> ManualOptions:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypeAliasType
 
+import api.privacy_problems  # noqa: F401 - registers the codes
 from api.auth import requires
 from api.errors import Detail, Problem, read_body
 from api.student import CamelModel, Uuid
@@ -67,7 +68,7 @@ class UserAnswer(CamelModel):
 @requires("service", "ops")
 def put_user(user_id: str) -> Response:
     """Make or update the user: 201 for a new one, 200 for a known one, 409 when the e-mail address is another user's."""
-    wanted, values = _parse_id(user_id), read_body(UserInput)
+    wanted, values = parse_id(user_id), read_body(UserInput)
     try:
         with transaction() as session:
             user, created = upsert_user(session, wanted, values.email, values.name, values.time_zone)
@@ -79,7 +80,8 @@ def put_user(user_id: str) -> Response:
     return Response(body, status=201 if created else 200, mimetype="application/json")
 
 
-def _parse_id(raw: str) -> str:
+def parse_id(raw: str) -> str:
+    """Return an id from an address; raise the 422 for what is none."""
     try:
         return str(uuid.UUID(raw))
     except ValueError:

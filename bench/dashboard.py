@@ -1,4 +1,4 @@
-"""What a student's pages cost as the tables grow: 1,000 users against 1,000,000 with ten ledger entries each.
+"""What pages cost as the tables grow: 1,000 users against 1,000,000, each with ten ledger entries and five partner seats.
 
 Both databases are on the same PostgreSQL, each behind an api of its own, and are read in turn by students at random. Time
 is that of the whole request; pages are those that PostgreSQL touches for it, which no other load on the machine moves.
@@ -24,8 +24,20 @@ from bench.xp import PEOPLE, UUID, make_id
 from db.session import get_engine, transaction
 from domain import tokens
 
-PATHS = ("/dashboard", "/api/me/stats", "/api/xp", "/api/xp/transactions")
-ENTRIES = 10
+PATHS = (
+    "/dashboard",
+    "/api/me/stats",
+    "/api/xp",
+    "/api/xp/transactions",
+    "/ops",
+    "/ops/enrollments",
+    "/ops/enrollments?status=failed",
+    "/ops/failures",
+    "/ops/students?q=student-77@example.com",
+)
+ENTRIES, SEATS = 10, 5
+# Seats of the last day, of which some wait or failed: the same in both. What grows is what lies behind, three years of it.
+TODAY = 1_000
 READERS = 1_000
 CONNECTIONS = 2
 # Students whose reads are taken apart, statement by statement.
@@ -34,7 +46,7 @@ SMALL, LARGE = "at_1000_users", SUBJECT
 
 # Triggers and foreign keys would take hours; what is loaded is what they would have let through. Entries go in turn by
 # turn for all users, so that those of one user lie apart, as they do in life.
-COURSE, PARTNER, OFFER = (f"'00000000-0000-4000-8000-00000000{name}'" for name in ("c001", "d001", "e001"))
+COURSE, PARTNER = (f"'00000000-0000-4000-8000-00000000{name}'" for name in ("c001", "d001"))
 LOAD = f"""
     SET LOCAL session_replication_role = replica;
     SET LOCAL statement_timeout = 0;
@@ -51,9 +63,24 @@ LOAD = f"""
     SELECT id, {UUID.format(number="n")}, {COURSE} FROM users, generate_series(1, 2) AS n;
     INSERT INTO partner_lms_providers (id, provider_name, provider_type) VALUES ({PARTNER}, 'Bench', 'sandbox');
     INSERT INTO partner_courses (id, provider_id, course_name, course_code)
-    VALUES ({OFFER}, {PARTNER}, 'Course', 'COURSE-1');
-    INSERT INTO partner_lms_enrollments (provider_id, student_id, course_id, status, external_enrollment_id)
-    SELECT {PARTNER}, id, {OFFER}, 'active', 'enr_' || id FROM users;
+    SELECT {UUID.format(number="900000 + n")}, {PARTNER}, 'Course ' || n, 'COURSE-' || n
+    FROM generate_series(1, :seats) AS n;
+    INSERT INTO partner_lms_enrollments (provider_id, student_id, course_id, status, external_enrollment_id,
+        created_at, enrolled_at, launch_checked_at, completed_at)
+    SELECT {PARTNER}, u.id, {UUID.format(number="900000 + turn")}, status,
+        CASE WHEN status NOT IN ('pending', 'failed') THEN 'enr_' || turn || u.id END, at, at, at + interval '3 seconds',
+        CASE WHEN status = 'completed' THEN at END
+    FROM generate_series(1, :seats) AS turn, (SELECT id, row_number() OVER (ORDER BY id) AS n FROM users) AS u,
+        LATERAL (SELECT (turn - 1) * :count + u.n AS seat) AS numbered,
+        LATERAL (SELECT CASE WHEN seat <= :today THEN now() - seat * interval '80 seconds'
+                ELSE now() - interval '1 day' - seat * 7919 % (:seats * :count) * interval '3 years' / (:seats * :count)
+            END AS at,
+            CASE WHEN seat <= 100 THEN 'failed' WHEN seat <= 120 THEN 'pending' WHEN turn = 1 THEN 'active'
+                ELSE 'completed' END AS status) AS made;
+    INSERT INTO partner_lms_enrollment_failures (enrollment_id, student_id, provider_id, course_id, error_code,
+        error_message, retry_count, final, created_at)
+    SELECT id, student_id, provider_id, course_id, 'refused', 'Course is full', 0, true, created_at
+    FROM partner_lms_enrollments WHERE status = 'failed';
     INSERT INTO xp_transactions (id, seq, user_id, kind, amount, base, source_type, source_id, category, reason,
         business_key, balance_after)
     SELECT {UUID.format(number="(turn - 1) * :count + n")}, (turn - 1) * :count + n, {UUID.format(number="n")},
@@ -68,6 +95,12 @@ TOKENS = text(
     " FROM unnest(CAST(:students AS integer[])) AS n"
 )
 EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+STAFF = text(
+    "INSERT INTO api_tokens (token_hash, role, subject, last_used_at)"
+    " VALUES (encode(sha256(convert_to('benchstaff', 'UTF8')), 'hex'), 'ops', 'staff@example.com', now())"
+)
+# What can be explained; the rest sets something.
+EXPLAINED = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 TOUCHED = text("UPDATE api_tokens SET last_used_at = now()")
 
 
@@ -82,6 +115,7 @@ class School:
             load(users)
             with transaction() as session:
                 session.execute(TOKENS, {"students": self.students})
+                session.execute(STAFF)
             self.port = lab.start_gunicorn(name, "api.app:create_app()", "/healthz")
 
     @contextmanager
@@ -117,8 +151,8 @@ class School:
         return dict(zip(names, map(statistics.median, zip(*found, strict=True)), strict=True))
 
     def _request(self, path: str) -> bytes:
-        token = f"{tokens.PREFIX}bench{random.choice(self.students)}"
-        return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {_who(path, random.choice(self.students))}"
+        return f"{head}\r\n\r\n".encode()
 
 
 def run(lab: Lab, plan: Plan) -> None:
@@ -130,7 +164,11 @@ def run(lab: Lab, plan: Plan) -> None:
     large = School(lab, "bench_large", 20_000 if plan.quick else 1_000_000)
     say(f"  loaded, {size_of(large):.1f} GB")
     for path in PATHS:
-        figure = Figure("dashboard", f"{path} at {large.users} users, {large.users * ENTRIES} entries", "ms")
+        figure = Figure(
+            "dashboard",
+            f"{path} at {large.users} users, {large.users * ENTRIES} entries, {large.users * SEATS} seats",
+            "ms",
+        )
         parts = {who: school.take_apart(path) for who, school in ((SMALL, small), (LARGE, large))}
         for school in (small, large):
             school.read(path, 0.5)
@@ -139,6 +177,11 @@ def run(lab: Lab, plan: Plan) -> None:
                 times = school.read(path, seconds)
                 figure.add(who, percentile(times, 0.5), p99_ms=percentile(times, 0.99), **parts[who])
         figure.print()
+
+
+def _who(path: str, student: int) -> str:
+    """Return the credentials of whoever reads this page."""
+    return f"Bearer {tokens.PREFIX}bench{'staff' if path.startswith('/ops') else student}"
 
 
 def make_databases(lab: Lab) -> None:
@@ -168,7 +211,9 @@ def load(users: int) -> None:
         for index in indexes:
             session.execute(text(f"DROP INDEX {index.name}"))
         for statement in LOAD.split(";"):
-            session.execute(text(statement), {"count": users, "entries": ENTRIES})
+            session.execute(
+                text(statement), {"count": users, "entries": ENTRIES, "seats": SEATS, "today": TODAY}
+            )
         for index in indexes:
             session.execute(text(index.made))
     with get_engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -198,7 +243,7 @@ def _take_apart(app: Flask, path: str, student: int) -> tuple[float, float, floa
 
     engine = get_engine()
     event.listen(engine, "before_cursor_execute", note)
-    answer = app.test_client().get(path, headers={"Authorization": f"Bearer {tokens.PREFIX}bench{student}"})
+    answer = app.test_client().get(path, headers={"Authorization": _who(path, student)})
     event.remove(engine, "before_cursor_execute", note)
     if answer.status_code != 200:
         raise RuntimeError(f"{path}: {answer.status_code} for {make_id(student)}")
@@ -206,6 +251,7 @@ def _take_apart(app: Flask, path: str, student: int) -> tuple[float, float, floa
         plans = [
             connection.exec_driver_sql(EXPLAIN + statement, parameters).scalar_one()[0]
             for statement, parameters in done
+            if statement.lstrip().upper().startswith(EXPLAINED)
         ]
         connection.rollback()
     pages = sum(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] for plan in plans)

@@ -61,7 +61,9 @@ def mask(value: Any) -> Any:
     if isinstance(value, list):
         return [mask(item) for item in value]
     if isinstance(value, SecretStr):
-        return _mask_address(value.get_secret_value()) if "://" in value.get_secret_value() else MASK
+        shown = _mask_address(value.get_secret_value()) if "://" in value.get_secret_value() else MASK
+        # The path of a hook is its credential.
+        return "/".join([*shown.split("/")[:3], MASK]) if shown.startswith("http") else shown
     if isinstance(value, str) and "://" in value:
         return _mask_address(value)
     return value if value is None or isinstance(value, int | float) else str(value)

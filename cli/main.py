@@ -38,6 +38,7 @@ COMMANDS = {
         "cli.achievements:achievements",
         "Achievements: seed, list, rebuild what they stand on.",
     ),
+    "privacy": ("cli.privacy:privacy", "Export or erase one person; what is stored of people."),
     "users": ("cli.users:users", "Import people."),
     "token": ("cli.tokens:token", "Mint, list and revoke API tokens."),
     "sign-in-link": ("cli.tokens:sign_in_link", "Print an address that signs a browser in (development)."),

@@ -32,7 +32,10 @@ class Visible:
 
 
 VISIBLE = {
-    "users": Visible("id", "id email name time_zone locale wants_streak_mail wants_progress_mail visible_to_others total_xp level highest_level created_at updated_at"),
+    "users": Visible(
+        "id",
+        "id email name time_zone locale wants_streak_mail wants_progress_mail visible_to_others total_xp level highest_level created_at updated_at",
+    ),
     "partner_lms_enrollments": Visible(
         "student_id",
         "id student_id provider_id course_id program_id status progress_percentage enrolled_at completed_at"

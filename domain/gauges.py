@@ -92,8 +92,11 @@ RECENT = text(
             CASE WHEN e.generation = 1 THEN
                 extract(epoch FROM e.launch_checked_at - coalesce(i.received_at, e.created_at)) END AS took
         FROM partner_lms_enrollments e JOIN partner_lms_providers p ON p.id = e.provider_id
-        LEFT JOIN inbox_events i ON i.id = CASE
-            WHEN e.correlation_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN CAST(e.correlation_id AS uuid) END
+        LEFT JOIN LATERAL (
+            SELECT received_at FROM inbox_events WHERE id = CASE
+                WHEN e.correlation_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN CAST(e.correlation_id AS uuid) END
+            LIMIT 1
+        ) AS i ON true
         WHERE e.created_at > now() - interval '24 hours'
     )
     SELECT partner, spans.name AS span, count(*) FILTER (WHERE outcome = 'ready') AS ready,
@@ -131,7 +134,10 @@ CERTIFICATES = text(
             ELSE 'none' END AS state
         FROM partner_lms_enrollments e JOIN partner_lms_providers p ON p.id = e.provider_id
         LEFT JOIN partner_certificates k ON k.enrollment_id = e.id
-        LEFT JOIN jobs j ON j.kind = 'progress.certificate' AND j.business_key = e.id::text
+        -- One by one, by their key: the planner would read all jobs for a join whose size it guesses.
+        LEFT JOIN LATERAL (
+            SELECT state FROM jobs WHERE kind = 'progress.certificate' AND business_key = e.id::text LIMIT 1
+        ) AS j ON true
         WHERE e.status = 'completed' AND e.completed_at > now() - interval '7 days'
     ) AS completed GROUP BY partner ORDER BY partner
     """

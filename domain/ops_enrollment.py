@@ -34,7 +34,7 @@ RESTORABLE = frozenset({"suspended", "revoked"})
 WITH_PARTNER_ID = frozenset({"account", "seat"})
 
 LIST = """
-    SELECT e.id, e.status, e.created_at, e.progress_percentage, e.failure_reason, u.email AS student, u.name,
+    SELECT e.id, e.status, e.created_at, e.progress_percentage, e.failure_reason, e.student_id, u.email AS student, u.name,
         p.provider_name AS provider, c.course_name, c.course_code
     FROM partner_lms_enrollments e
     JOIN users u ON u.id = e.student_id

@@ -30,7 +30,12 @@ NOT_READY = text(
     """
     SELECT count(*) FILTER (WHERE status = 'pending') AS pending, count(*) FILTER (WHERE status = 'failed') AS failed,
         min(created_at) AS oldest_at, extract(epoch FROM now() - min(created_at)) AS oldest_age,
-        (SELECT id FROM partner_lms_enrollments WHERE status IN ('pending', 'failed') ORDER BY created_at LIMIT 1) AS oldest_id
+        -- The oldest of each status, which the index holds in order; one search for both would read all that is older.
+        (SELECT id FROM (
+            (SELECT id, created_at FROM partner_lms_enrollments WHERE status = 'pending' ORDER BY created_at LIMIT 1)
+            UNION ALL
+            (SELECT id, created_at FROM partner_lms_enrollments WHERE status = 'failed' ORDER BY created_at LIMIT 1)
+        ) AS oldest ORDER BY created_at LIMIT 1) AS oldest_id
     FROM partner_lms_enrollments WHERE status IN ('pending', 'failed')
     """
 )

@@ -1,4 +1,4 @@
-"""Finding people for staff: by address, by what Stripe or a partner calls them, by our own ids. Each look is written down."""
+"""Finding people for staff: by address, by what Stripe or a partner calls them, by our own ids."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
-
-from domain import staff
 
 Row = dict[str, Any]
 
@@ -61,11 +59,8 @@ PEOPLE = """
 """
 
 
-def find(session: Session, wanted: str, *, limit: int, after: str = "", actor: str) -> tuple[str, list[Row]]:
-    """Return (by what it was looked for, up to `limit` people in the order of their addresses after `after`).
-
-    What was typed is not kept in the audit, since it may be an address; whose rows were shown is.
-    """
+def find(session: Session, wanted: str, *, limit: int, after: str = "") -> tuple[str, list[Row]]:
+    """Return (by what it was looked for, up to `limit` people in the order of their addresses after `after`)."""
     by, query = _choose(wanted)
     ids = f"SELECT DISTINCT f.id FROM ({query}) AS f"  # noqa: S608
     if by != "email":
@@ -73,16 +68,7 @@ def find(session: Session, wanted: str, *, limit: int, after: str = "", actor: s
     values = {"wanted": wanted, "after": after, "limit": limit, "end": END}
     rows = session.execute(text(PEOPLE.format(seats=SEATS_OF, found=ids)), values)
     found = [dict(row._mapping) for row in rows]
-    detail = {"by": by, "found": [str(row["id"]) for row in found[:20]]}
-    staff.record(
-        session, actor=actor, action="student.search", subject=("user", None), reason=None, detail=detail
-    )
     return by, found
-
-
-def note_view(session: Session, user_id: str, *, actor: str) -> None:
-    """Write down that somebody of staff looked at a person."""
-    staff.record(session, actor=actor, action="student.view", subject=("user", user_id), reason=None)
 
 
 def _choose(wanted: str) -> tuple[str, str]:

@@ -55,7 +55,8 @@ MAILS = """
 """
 ACTIONS = """
     SELECT actor, action, reason, created_at FROM staff_actions
-    WHERE subject_id = CAST(:id AS text) AND subject_type = 'user' ORDER BY created_at DESC, id DESC LIMIT :limit
+    WHERE subject_id = CAST(:id AS text) AND subject_type = 'user' AND action <> 'privacy.look_up'
+    ORDER BY created_at DESC, id DESC LIMIT :limit
 """
 LISTS = {
     "seats": SEATS,

@@ -48,8 +48,8 @@ FORGET = (
         " AND external_account_id IS NOT NULL"
     ),
     text(
-        f"UPDATE partner_calls SET request = NULL, answer = NULL WHERE subject_id IN ({SEATS})"  # noqa: S608
-        " AND (request IS NOT NULL OR answer IS NOT NULL)"
+        f"UPDATE partner_calls SET request = NULL, answer = NULL WHERE (subject_id IN ({SEATS}) OR subject_id IN"  # noqa: S608
+        " (SELECT id FROM erasure_accounts WHERE user_id = CAST(:user AS uuid))) AND (request IS NOT NULL OR answer IS NOT NULL)"
     ),
 )
 OPEN = text(

@@ -65,8 +65,10 @@ class Table:
         return {name: made for name, made in self.personal.items() if made}
 
 
-def _deleted(name: str, about: str, rows: str, personal: str, plain: str, **more: str) -> Table:
-    return Table(name, about, DELETED, rows, "", dict.fromkeys(personal.split(), ""), plain, **more)
+def _deleted(
+    name: str, about: str, rows: str, personal: str, plain: str, hidden: str = "", searched: str = ""
+) -> Table:
+    return Table(name, about, DELETED, rows, "", dict.fromkeys(personal.split(), ""), plain, hidden, searched)
 
 
 def _masked(
@@ -79,8 +81,8 @@ def _kept(name: str, about: str, rows: str, why: str, plain: str, **more: str) -
     return Table(name, about, KEPT, rows, why, {}, plain, **more)
 
 
-def _nobody(name: str, about: str, plain: str, **more: str) -> Table:
-    return Table(name, about, plain=plain, **more)
+def _nobody(name: str, about: str, plain: str, searched: str = "") -> Table:
+    return Table(name, about, plain=plain, searched=searched)
 
 
 LEDGER = "the XP ledger stands on it; nothing in it names anybody"
@@ -408,7 +410,7 @@ TABLES = (
     _kept(
         "staff_actions",
         "what staff did and whom they looked up",
-        f"t.subject_id IN (SELECT id::text FROM ({THEIRS}) AS theirs (id))",
+        f"t.subject_id IN (SELECT id::text FROM ({THEIRS}) AS theirs (id))",  # noqa: S608
         AUDIT,
         "id actor action subject_type subject_id reason detail created_at",
         hidden="actor",

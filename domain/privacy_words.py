@@ -25,6 +25,7 @@ PERSONAL = re.compile(
     r"|description|email|evidence|fingerprint|ip|name|owner|payment_method_details|phone|receipt_email|receipt_number"
     r"|receipt_url|shipping.*|statement_descriptor.*|tax_ids?|url|user_agent"
 )
+ADDRESS = re.compile(r"[\w.+%-]+@[\w-]+\.\w")
 # Stripe's ids, and uuids, which are ours.
 ID = re.compile(r"(?:[a-z]{2,6}_(?:test_|live_)?\w+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
 
@@ -56,6 +57,11 @@ def replace(value: Any, words: re.Pattern[str]) -> Any:
     if isinstance(value, dict):
         return {words.sub(MARK, name): replace(part, words) for name, part in value.items()}
     return [replace(part, words) for part in value] if isinstance(value, list) else value
+
+
+def other_addresses(said: str, own: Sequence[str]) -> bool:
+    """Say whether a text holds an e-mail address that is not one of these."""
+    return ADDRESS.search(pattern(own).sub("", said)) is not None
 
 
 def mask_payload(payload: bytes) -> bytes:

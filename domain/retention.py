@@ -12,6 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from domain import live
+from domain.privacy_access import LOOK_UP
+from settings import get_settings
 
 # Rows deleted in one transaction, so that no lock is held for long.
 BATCH = 5_000
@@ -28,7 +30,15 @@ class Rule:
     condition: str = "true"
 
 
-def rules(*, inbox: int, jobs: int, failures: int, partner_calls: int) -> list[Rule]:
+def rules(
+    *,
+    inbox: int,
+    jobs: int,
+    failures: int,
+    partner_calls: int,
+    staff_actions: int = 2557,
+    access_log: int = 365,
+) -> list[Rule]:
     """Return the rules; the arguments are days."""
     return [
         Rule("scheduled_runs", "(job, slot)", "slot", 7),
@@ -72,7 +82,87 @@ def rules(*, inbox: int, jobs: int, failures: int, partner_calls: int) -> list[R
         Rule("lti_seen_tokens", "(tool_id, jti)", "expires_at", 1),
         Rule("lti_invites", "id", "expires_at", 30),
         Rule("replay_batches", "id", "created_at", failures, "finished_at IS NOT NULL"),
+        Rule("staff_actions", "id", "created_at", staff_actions, f"action <> '{LOOK_UP}'"),
+        Rule("staff_actions", "id", "created_at", access_log, f"action = '{LOOK_UP}'"),
     ]
+
+
+# Tables without a rule, and why. Rows that go with others' are named with theirs.
+SEAT = "as long as the seat: a refund years later has to know what was taken"
+MONEY = "as long as payments have to be accountable"
+LEARNED = "as long as the user: the XP ledger stands on it"
+CATALOGUE = "as long as it is offered; grows by hand"
+SETTING = "how things stand now; one row for each"
+KEPT = {
+    "users": "until erased",
+    "identities": "until erased",
+    "api_tokens": "until erased; one that expired or was revoked opens nothing",
+    **dict.fromkeys(
+        ["partner_lms_enrollments", "partner_certificates", "manual_work_items", "vouchers", "lti_scores"],
+        SEAT,
+    ),
+    **dict.fromkeys(
+        ["payments", "payment_lines", "payment_charges", "payment_refunds", "payment_disputes"], MONEY
+    ),
+    "job_steps": "with their job",
+    "replay_items": "with their replay",
+    "reconciliation_pages": "until the comparison that gathers them ends",
+    **dict.fromkeys(
+        ["reconciliations", "reconciliation_findings"], "90 days after they ended (tasks/reconcile.py)"
+    ),
+    **dict.fromkeys(
+        """
+        enrollments lesson_progress quiz_attempts quiz_accommodations assignment_submissions
+        assignment_submission_versions assignment_extensions user_achievements user_counters user_streaks
+        user_activity_days streak_freeze_grants streak_rest_days user_zone_changes
+        """.split(),  # noqa: SIM905
+        LEARNED,
+    ),
+    "assignment_files": "as long as the hand-in; those never handed in, seven days",
+    "certificates": "for ever: whoever is shown one can check it",
+    "xp_transactions": "for ever: the ledger is append-only",
+    "erasures": "for ever: shows that it was done; holds ids and who asked",
+    "erasure_accounts": "for ever: shows that it was done; without the account's id once it is gone",
+    "legacy_oddities": "until the older system is switched off and the import undone or accepted",
+    "legacy_ids": "for ever: an import must know what it brought",
+    **dict.fromkeys(
+        """
+        achievements achievement_versions assignments attachments categories courses lessons lti_line_items lti_links
+        lti_tools partner_courses partner_lms_providers questions quiz_versions quizzes voucher_pools xp_multipliers
+        """.split(),  # noqa: SIM905
+        CATALOGUE,
+    ),
+    **dict.fromkeys(
+        """
+        counted_until feature_flags legacy_sources legacy_tables partner_call_counts partner_connections
+        partner_secrets partner_states partner_sync_states queue_states rate_limits
+        """.split(),  # noqa: SIM905
+        SETTING,
+    ),
+    "lti_keys": "one or two in use; grows with each rotation",
+}
+
+
+def in_force() -> list[Rule]:
+    """Return the rules by the settings."""
+    settings = get_settings()
+    return rules(
+        inbox=settings.inbox_days,
+        jobs=settings.jobs_days,
+        failures=settings.failures_days,
+        partner_calls=settings.partner_calls_days,
+        staff_actions=settings.staff_actions_days,
+        access_log=settings.access_log_days,
+    )
+
+
+def kept_for() -> dict[str, str]:
+    """Return in words how long the rows of each table are kept."""
+    words = dict(KEPT)
+    for rule in in_force():
+        told = f"{rule.days} days"
+        words[rule.table] = f"{words[rule.table]}, {told}" if rule.table in words else told
+    return words
 
 
 def forget_batch(session: Session, rule: Rule) -> int:

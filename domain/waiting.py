@@ -144,7 +144,7 @@ def _exists(session: Session, table: str, id: str) -> bool:
 
 def _object(payload: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(payload).get("data", {}).get("object")
+        found = json.loads(bytes(payload)).get("data", {}).get("object")
     except (ValueError, AttributeError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -65,14 +65,14 @@ RESOLVE = text(
 class View:
     """From where somebody looks. All times are in seconds.
 
-    `up_for` is how long the observer itself has been looking: what was silent while nothing ran at all is no news.
+    `settled` says that the observer has been looking for a while: what was silent while nothing ran at all is no news.
     `turns` and `relay` are the names under which the schedule's turns and the relay's signs of life are kept.
     """
 
     queues: Sequence[str]
     turns: Sequence[str]
     relay: str
-    up_for: float
+    settled: bool
     payment_deadline: float
     queue_deadline: float
     heartbeat_deadline: float
@@ -154,7 +154,7 @@ def _queues(session: Session, view: View) -> Iterator[Trouble]:
     for row in session.execute(gauges.QUEUES, {"believed": gauges.DEPTH_BELIEVED}):
         if row.unclaimed > view.queue_deadline:
             figures = {"unclaimed_seconds": round(row.unclaimed)}
-            yield Trouble("queue_unclaimed", row.queue, figures, sure=view.up_for > view.queue_deadline)
+            yield Trouble("queue_unclaimed", row.queue, figures, sure=view.settled)
 
 
 def _silences(session: Session, view: View) -> Iterator[Trouble]:
@@ -164,7 +164,7 @@ def _silences(session: Session, view: View) -> Iterator[Trouble]:
     for kind, age in (("beat_silent", beat), ("relay_silent", relay)):
         if (math.inf if age is None else age) > view.heartbeat_deadline:
             figures = {"last_seconds_ago": None if age is None else round(age)}
-            yield Trouble(kind, figures=figures, sure=view.up_for > view.heartbeat_deadline)
+            yield Trouble(kind, figures=figures, sure=view.settled)
 
 
 def _drift(session: Session) -> Iterator[Trouble]:

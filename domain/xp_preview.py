@@ -14,7 +14,7 @@ from domain.levels import Curve, stand
 TOTAL = text("SELECT total_xp FROM users WHERE id = :user")
 UNLOCKED = text(
     """
-    SELECT a.id || ':' || u.tier AS key, a.title || CASE WHEN u.tier > 1 THEN ' (' || u.tier || ')' ELSE '' END AS name
+    SELECT a.id || ':' || u.tier AS key, a.name || CASE WHEN u.tier > 1 THEN ' (' || u.tier || ')' ELSE '' END AS name
     FROM user_achievements u JOIN achievements a ON a.id = u.achievement_id WHERE u.user_id = :user
     """
 )

@@ -6,7 +6,6 @@ import structlog
 
 from db.session import transaction
 from domain import payments, retention
-from settings import get_settings
 from workers.job import periodic
 
 log = structlog.get_logger("tasks.housekeeping")
@@ -24,13 +23,7 @@ def reconsider_waiting() -> None:
 @periodic("housekeeping.trim")
 def trim() -> None:
     """Forget what has passed its time, batch by batch; what is left when a turn is cut short goes with the next."""
-    settings = get_settings()
-    for rule in retention.rules(
-        inbox=settings.inbox_days,
-        jobs=settings.jobs_days,
-        failures=settings.failures_days,
-        partner_calls=settings.partner_calls_days,
-    ):
+    for rule in retention.in_force():
         forgotten = 0
         while count := _forget(rule):
             forgotten += count

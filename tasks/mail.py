@@ -103,13 +103,14 @@ def make_message(mail: mails.Mail, job_id: str, settings: Settings) -> EmailMess
     message["Subject"] = mail.subject
     message["Message-ID"] = f"<usher-{job_id}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = mail.language
     if mail.stop_url is not None:
         # RFC 8058: one POST to the address ends these mails, without a sign-in.
         message["List-Unsubscribe"] = f"<{mail.stop_url}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(mail.text)
     message.add_alternative(mail.html, subtype="html")
+    # Said of both parts, so it has to come last: what is set before them moves into the first one.
+    message["Content-Language"] = mail.language
     return message
 
 

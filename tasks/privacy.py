@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import structlog
 
 from domain import files, privacy_accounts, privacy_stages
-from partners.base import Capability, Student
+from partners.base import Capability, Partner, Student
 from partners.registry import get_partner, provider_types
 from settings import get_settings
-from workers.job import JobRun, job
+from workers.job import JobRun, StepResult, job
 from workers.verdict import Later
 
 log = structlog.get_logger("tasks.privacy")
@@ -21,7 +23,7 @@ def erase(run: JobRun) -> None:
     while loose := run.read(lambda session: privacy_stages.next_files(session, user_id)):
         for file_id in loose:
             files.remove(store, file_id)
-        run.checkpoint(lambda session, gone=tuple(loose): privacy_stages.forget_files(session, gone))  # type: ignore[misc]
+        run.checkpoint(partial(privacy_stages.forget_files, file_ids=loose))
     while run.checkpoint(lambda session: privacy_stages.advance(session, user_id)):
         pass
     run.finally_write(lambda session: privacy_accounts.start(session, user_id, provider_types()))
@@ -43,9 +45,13 @@ def erase_account(run: JobRun) -> None:
     student = Student(account.reference, "", "")
     found = partner.find_account(student)
     if found is not None:
-        account_id = found.id
-        run.step("erase", lambda: partner.erase_account(account_id) or {})
+        run.step("erase", partial(_erase_at, partner, found.id))
     if partner.find_account(student) is None:
         run.finally_write(lambda session: privacy_accounts.close(session, account.id))
     else:
         run.finally_write(lambda session: privacy_accounts.leave_to_staff(session, account.id))
+
+
+def _erase_at(partner: Partner, account_id: str) -> StepResult:
+    partner.erase_account(account_id)
+    return {}

@@ -80,7 +80,8 @@ def fetch_certificate(run: JobRun) -> None:
     target = run.read(lambda session: progress.load_target(session, run.subject_id))
     partner = get_partner(target.provider_type)
     if Capability.CERTIFICATE not in partner.capabilities:
-        return run.finally_write(lambda session: progress.tell_completed(session, target.id))
+        run.finally_write(lambda session: progress.tell_completed(session, target.id))
+        return
     found = partner.get_certificate(target.external_enrollment_id)
     if found is None:
         raise errors.NotReadyYet("the partner has no certificate yet")

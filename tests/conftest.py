@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     They also get a second try, which the run reports (decision 17); not so with `--full`, where every failure counts.
     """
-    slow = ("run", "faults", "e2e", "deploy")
+    slow = ("run", "faults", "e2e", "deploy", "recover")
     items.sort(key=lambda item: slow.index(part) if (part := item.path.parent.name) in slow else len(slow))
     for item in items:
         if item.path.parent.name in slow and not config.getoption("full"):

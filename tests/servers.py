@@ -55,15 +55,15 @@ class Broker(Service):
         if not self.is_rabbitmq:
             redis.Redis.from_url(self.url).flushall()
             return
-        for queue in self._ask("GET", "queues/%2F").json():
-            self._ask("DELETE", f"queues/%2F/{queue['name']}")
+        for queue in self.ask("GET", "queues/%2F").json():
+            self.ask("DELETE", f"queues/%2F/{queue['name']}")
 
     def beside(self, name: str) -> str:
         """Return the address of another, empty virtual host of RabbitMQ."""
-        self._ask("DELETE", f"vhosts/{name}")
-        assert self._ask("PUT", f"vhosts/{name}").ok
+        self.ask("DELETE", f"vhosts/{name}")
+        assert self.ask("PUT", f"vhosts/{name}").ok
         rights = {"configure": ".*", "write": ".*", "read": ".*"}
-        assert self._ask("PUT", f"permissions/{name}/{urlsplit(self.url).username}", json=rights).ok
+        assert self.ask("PUT", f"permissions/{name}/{urlsplit(self.url).username}", json=rights).ok
         return self.url.removesuffix("//") + f"/{name}"
 
     def waiting(self, queue: str) -> int:
@@ -72,9 +72,10 @@ class Broker(Service):
             return int(redis.Redis.from_url(self.url).llen(f"usher:{queue}"))  # type: ignore[arg-type]
         # Statistics come late; taking the messages out and putting them back tells how many there are now.
         body = {"count": 1000, "ackmode": "ack_requeue_true", "encoding": "auto"}
-        return len(self._ask("POST", f"queues/%2F/{queue}/get", json=body).json())
+        return len(self.ask("POST", f"queues/%2F/{queue}/get", json=body).json())
 
-    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
+    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Ask RabbitMQ's management plugin."""
         parts = urlsplit(self.url)
         login = (str(parts.username), str(parts.password))
         return requests.request(method, f"{self.management}/api/{path}", auth=login, timeout=10, **options)
@@ -141,7 +142,7 @@ def _start_rabbitmq(directory: Path, port: int) -> Broker:
 
 def _rabbitmq_answers(broker: Broker) -> bool:
     try:
-        return broker._ask("GET", "health/checks/port-listener/" + str(urlsplit(broker.url).port)).ok
+        return broker.ask("GET", "health/checks/port-listener/" + str(urlsplit(broker.url).port)).ok
     except requests.RequestException:
         return False
 

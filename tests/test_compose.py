@@ -26,7 +26,14 @@ COMPOSE = (ROOT / "docker-compose.yml").read_text()
 EXAMPLE = (ROOT / ".env.example").read_text()
 OURS = {"migrate", "api", "relay", "worker", "beat", "flower", "sandbox", "mail-sink"}
 # Not settings: from them the compose file puts the two addresses together.
-COMPOSE_ONLY = {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+COMPOSE_ONLY = {
+    "POSTGRES_PASSWORD",
+    "VALKEY_PASSWORD",
+    "COMPOSE_BROKER",
+    "COMPOSE_BROKER_HOST",
+    "COMPOSE_DATABASE_HOST",
+}
+PROFILES = {"demo", "rabbitmq", "pooler"}
 
 
 def services() -> dict[str, str]:
@@ -72,10 +79,24 @@ def test_every_command_names_something_that_exists(name: str) -> None:
 
 
 def test_every_service_is_checked_and_restarted() -> None:
-    assert services().keys() == OURS | {"postgres", "valkey"}
+    assert services().keys() == OURS | {"postgres", "valkey", "rabbitmq", "pgbouncer"}
     for name, body in services().items():
         assert "healthcheck:" in body or name == "migrate"
         assert "restart:" in body or "<<: *usher" in body
+
+
+def test_what_is_not_needed_by_everybody_has_a_profile() -> None:
+    found = {
+        name: re.findall(r"^    profiles: \[([a-z]+)\]$", body, re.MULTILINE)
+        for name, body in services().items()
+    }
+    assert {name for name, profiles in found.items() if profiles} == {
+        "sandbox",
+        "mail-sink",
+        "rabbitmq",
+        "pgbouncer",
+    }
+    assert {profile for profiles in found.values() for profile in profiles} == PROFILES
 
 
 def test_our_services_run_unprivileged_on_a_read_only_root() -> None:
@@ -133,7 +154,7 @@ def test_what_goes_into_the_image_exists_and_is_all_that_the_program_is_made_of(
 def test_docker_compose_reads_the_file(tmp_path: Path) -> None:
     (tmp_path / "docker-compose.yml").write_text(COMPOSE)
     (tmp_path / ".env").write_text(re.sub(r"^([A-Z_]+)=$", r"\1=filled-in", EXAMPLE, flags=re.MULTILINE))
-    for profile in ([], ["--profile", "demo"]):
+    for profile in ([], *(["--profile", name] for name in PROFILES)):
         done = subprocess.run(
             ["docker-compose", *profile, "config", "-q"],
             cwd=tmp_path,

@@ -1,6 +1,7 @@
 """`python -m workers.health relay|worker|beat`: is this process doing its work? For container health checks.
 
-The relay is well while it gives signs of life, beat while its turns are taken, a worker while it answers a ping.
+Relay and worker are well while they give signs of life, beat while its turns are taken. The broker is not asked: a
+worker that waits for it is well, and would not be mended by being restarted.
 Exit code 0 when well, 1 with a sentence when not.
 """
 
@@ -15,16 +16,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.session import transaction
+from domain.gauges import WORKER_GONE
 from settings import ConfigurationError
 from workers.relay import HEARTBEAT_NAME
 
 # Seconds without a sign of life; the relay gives one every 20 s, the schedule's most frequent turn comes every 15 s.
 TURN_TOLERANCE = 120.0
-PING_TIMEOUT = 3.0
 
 LAST_TURN = text(
     "SELECT extract(epoch FROM now() - max(ran_at)) FROM scheduled_runs WHERE (job = :relay) = :of_relay"
 )
+LAST_SIGN = text("SELECT extract(epoch FROM now() - seen_at) FROM worker_nodes WHERE node = :node")
 
 
 def check_relay() -> str | None:
@@ -47,12 +49,13 @@ def _silence(*, of_relay: bool) -> str | None:
 
 
 def check_worker() -> str | None:
-    """Return None when this host's worker answers, else what is wrong. `USHER_NODE` names another node."""
-    from workers.app import app
-
+    """Return None while this host's worker gives signs of life, else what is wrong. `USHER_NODE` names another node."""
     node = os.environ.get("USHER_NODE") or f"celery@{socket.gethostname()}"
-    answers = app.control.ping(destination=[node], timeout=PING_TIMEOUT, limit=1)
-    return None if answers else f"{node} does not answer"
+    with transaction() as session:
+        ago = session.execute(LAST_SIGN, {"node": node}).scalar()
+    if ago is not None and ago <= WORKER_GONE:
+        return None
+    return f"{node} gave no sign of life for {WORKER_GONE:.0f} s"
 
 
 CHECKS: dict[str, Callable[[], str | None]] = {

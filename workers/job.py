@@ -235,7 +235,7 @@ def heard(name: str) -> AbstractContextManager[None]:
     from celery import current_task
 
     asked = getattr(current_task.request, "traceparent", None) if current_task else None
-    return tracing.entry(f"task {name}", asked, kind="CONSUMER")
+    return tracing.entry(f"task {name}", asked, role="CONSUMER")
 
 
 def claim_turn(name: str) -> bool:

@@ -95,6 +95,7 @@ def read_message(content: bytes, recipients: list[str], at: datetime) -> dict[st
         "at": at.isoformat(),
         "text": _part(message, "plain"),
         "html": _part(message, "html"),
+        "headers": {name.lower(): str(value) for name, value in message.items()},
     }
 
 

@@ -103,7 +103,7 @@ class Bell:
                     error=type(error).__name__,
                     left=len(doorbells) - position,
                 )
-                self.close()
+                self._forsake()
                 return list(doorbells[position:])
         return []
 
@@ -112,6 +112,13 @@ class Bell:
         if self._connection is not None:
             with contextlib.suppress(Exception):
                 self._connection.close()
+        self._connection = self._producer = None
+
+    def _forsake(self) -> None:
+        """Drop the connection without a word: RabbitMQ wants to be asked, and one that is frozen does not answer."""
+        if self._connection is not None:
+            with contextlib.suppress(Exception):
+                self._connection.collect(socket_timeout=0.1)
         self._connection = self._producer = None
 
     def _publish(self, bell: jobs.Doorbell) -> None:
@@ -130,7 +137,7 @@ class Bell:
         if bell.traceparent is None:
             send()
             return
-        with tracing.entry(f"ring {bell.kind}", bell.traceparent, kind="PRODUCER", job_id=bell.id):
+        with tracing.entry(f"ring {bell.kind}", bell.traceparent, role="PRODUCER", job_id=bell.id):
             send(headers=tracing.headers())
 
 

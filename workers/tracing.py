@@ -53,12 +53,12 @@ def span(name: str, **attributes: Any) -> Iterator[None]:
 
 
 @contextmanager
-def entry(name: str, parent: str | None, *, kind: str = "SERVER", **attributes: Any) -> Iterator[None]:
+def entry(name: str, parent: str | None, *, role: str = "SERVER", **attributes: Any) -> Iterator[None]:
     """Have what follows continue the trace of a traceparent; without one, or with a broken one, it begins a trace."""
     if _tracer is None:
         yield
         return
-    with _within(name, kind, _context_of(parent), attributes):
+    with _within(name, role, _context_of(parent), attributes):
         yield
 
 
@@ -70,7 +70,7 @@ def job(name: str, parent: str | None, **attributes: Any) -> Iterator[None]:
         with span(name, **attributes):
             yield
     else:
-        with entry(name, parent, kind="CONSUMER", **attributes):
+        with entry(name, parent, role="CONSUMER", **attributes):
             yield
 
 
@@ -95,13 +95,13 @@ def flush() -> None:
 
 
 @contextmanager
-def _within(name: str, kind: str, context: Any, attributes: dict[str, Any]) -> Iterator[None]:
+def _within(name: str, role: str, context: Any, attributes: dict[str, Any]) -> Iterator[None]:
     from opentelemetry import trace
 
     made = _tracer.start_as_current_span(
         name,
         context=context,
-        kind=trace.SpanKind[kind],
+        kind=trace.SpanKind[role],
         attributes=_plain(attributes),
         # The message of an exception may hold somebody's name.
         record_exception=False,

@@ -37,7 +37,7 @@ def look() -> None:
     """Look once: open and resolve alerts, tell what is due to be told, add partner calls to their counts."""
     settings = get_settings()
     with transaction() as session:
-        watch.look(session, make_view(settings, time.monotonic() - _STARTED))
+        watch.look(session, make_view(settings))
     for _ in range(MOST_NOTICES):
         if not run_due(TOLD_BY_OBSERVER):
             break
@@ -47,13 +47,13 @@ def look() -> None:
             more = gauges.count_calls(session)
 
 
-def make_view(settings: Settings, up_for: float) -> watch.View:
-    """Return what this process looks at, for an observer that has been looking for some seconds."""
+def make_view(settings: Settings) -> watch.View:
+    """Return what this process looks at. By its third look, whatever was started with it has given a sign of life."""
     return watch.View(
         queues=all_queues(),
         turns=TURNS,
         relay=RELAY,
-        up_for=up_for,
+        settled=time.monotonic() - _STARTED > 2 * settings.watch_interval,
         payment_deadline=settings.payment_deadline,
         queue_deadline=settings.queue_deadline,
         heartbeat_deadline=settings.heartbeat_deadline,

@@ -2,7 +2,7 @@
 // The server decides what is in time, and what is saved is handed in by it when this page is closed.
 "use strict";
 (() => {
-  const LOOK = 5000; // milliseconds until an attempt that is being handed in is looked at again
+  const LOOK = 10000; // milliseconds until an attempt that is being handed in is looked at again
   if (document.getElementById("over")) setTimeout(() => location.reload(), LOOK);
   const form = document.getElementById("quiz");
   if (!form) return;

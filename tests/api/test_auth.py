@@ -31,9 +31,12 @@ PUBLIC = {
     "GET /api/lti/jwks",
     "GET /badges/issuer",
     "GET /badges/keys/<thumbprint>",
+    "GET /dev/mails",
+    "GET /dev/mails/<kind>/<language>",
     "GET /dev/sign-in",
     "GET /docs",
     "GET /healthz",
+    "GET /mail/unsubscribe/<token>",
     "GET /metrics",
     "GET /openapi.json",
     "GET /problems/<code>",
@@ -49,6 +52,7 @@ PUBLIC = {
     "POST /api/partners/<provider_id>/webhook",
     "POST /api/stripe/webhook",
     "POST /language",
+    "POST /mail/unsubscribe/<token>",
     "PUT /api/lti/contexts/<course_id>/line-items/<line_item_id>",
 }
 

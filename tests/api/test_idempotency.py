@@ -13,17 +13,20 @@ from tests.api.walk import Step, steps
 # What fits a schema is not always enough: one's own id, and values that follow a grammar or each other.
 KNOWN: dict[str, Any] = {
     "userId": STUDENT,
+    "partner": "certiport",
     "condition": {"v": 1, "when": {"counter": "certificates.earned", "gte": 1}},
 }
 # Told apart by the event's id: what Stripe sends has no key.
 EXEMPT = "/api/stripe/webhook"
+# Its answer holds a code in clear, which must not be kept; showing it twice does no more than once.
+SHOWS_A_SECRET = "/api/ops/vouchers/{voucherId}/reveal"
 
 
 def posts(client: FlaskClient) -> list[Step]:
     """Return every POST under /api."""
     found = [step for step in steps(client) if step.method == "post" and step.path.startswith("/api/")]
     assert EXEMPT not in [step.path for step in found]
-    return found
+    return [step for step in found if step.path != SHOWS_A_SECRET]
 
 
 def test_every_post_is_described_with_its_key_and_what_may_be_wrong_with_it(client: FlaskClient) -> None:

@@ -14,7 +14,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from api.pages.markdown import render as markdown
-from domain import demo
+from db.session import transaction
+from domain import demo, flags
 from settings import get_settings
 from tests.api.conftest import HTML, OTHER, STUDENT, bearer, count, run
 from tests.api.test_student import counted_queries
@@ -252,14 +253,14 @@ def test_every_type_of_question_is_answered_saved_and_shown_again(ana: Reader, s
     one, many, true, short, number, pairs, order, essay = in_order(quiz)
     fields = {
         **hidden(page),
-        **{
-            f"q-{one}": "a",
-            f"q-{many}": ["a", "b"],
-            f"q-{true}": "true",
-            f"q-{short}": "usher",
-            f"q-{number}": "3.14",
-        },
-        **{f"q-{pairs}-0": "a", f"q-{pairs}-1": "c", f"q-{essay}": "Line one\r\nLine two"},
+        f"q-{one}": "a",
+        f"q-{many}": ["a", "b"],
+        f"q-{true}": "true",
+        f"q-{short}": "usher",
+        f"q-{number}": "3.14",
+        f"q-{pairs}-0": "a",
+        f"q-{pairs}-1": "c",
+        f"q-{essay}": "Line one\r\nLine two",
         **{f"q-{order}-{line}": str(line + 1) for line in range(4)},
     }
     ana.send(address, page=page, action="save", **fields)
@@ -561,10 +562,9 @@ def test_what_is_switched_off_is_not_there(ana: Reader, staff: Staff) -> None:
     ana.enroll()
     quiz = staff.make(SINGLE)
     task = make_assignment(ana.client)
-    run("INSERT INTO feature_flags (name, enabled) VALUES ('quizzes', false), ('assignments', false)")
-    from domain import flags
-
-    flags._off.clear()
+    with transaction() as session:
+        for name in ("quizzes", "assignments"):
+            flags.switch(session, name, on=False, actor="test")
     page = ana.open(f"/courses/{COURSE}")
     assert "Quizzes" not in page
     assert "A plan" not in page

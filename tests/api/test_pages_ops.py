@@ -61,10 +61,7 @@ def fields(page: str, action: str) -> dict[str, str]:
     """Return the hidden fields of the form that leads to `action`."""
     form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', page, re.DOTALL)
     assert form is not None, f"no form leads to {action}"
-    return {
-        name: value
-        for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form[0])
-    }
+    return dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form[0]))
 
 
 def send(
@@ -76,8 +73,11 @@ def send(
 
 
 def actions() -> list[tuple[str, str, str, str]]:
-    """Return the audit: actor, action, subject, reason."""
-    return rows("SELECT actor, action, subject_id, reason FROM staff_actions ORDER BY created_at, id")
+    """Return the audit of what was done, looks at people left out: actor, action, subject, reason."""
+    return rows(
+        "SELECT actor, action, subject_id, reason FROM staff_actions WHERE action <> 'privacy.look_up'"
+        " ORDER BY created_at, id"
+    )
 
 
 def fail_seat(course: str = COURSE, code: str = "refused", student: str = STUDENT) -> str:
@@ -572,7 +572,7 @@ FILL = (
     """
     INSERT INTO partner_lms_enrollments (provider_id, student_id, course_id, status, created_at, generation, launch_checked_at,
         external_enrollment_id)
-    SELECT c.provider_id, u.id, c.id, 
+    SELECT c.provider_id, u.id, c.id,
         CASE row_number() OVER () % 50 WHEN 0 THEN 'failed' WHEN 1 THEN 'pending' ELSE 'active' END,
         now() - random() * interval '60 days', 1, now(), gen_random_uuid()::text
     FROM (SELECT * FROM users WHERE email LIKE 's%') AS u CROSS JOIN partner_courses AS c
@@ -728,3 +728,13 @@ def planning(asked: list[tuple[str, Any]]) -> Iterator[None]:
     event.listen(get_engine(), "before_cursor_execute", note)
     yield
     event.remove(get_engine(), "before_cursor_execute", note)
+
+
+def test_what_partners_and_staff_wrote_is_shown_as_text(client: FlaskClient, staff: dict[str, str]) -> None:
+    seat = fail_seat()
+    run("UPDATE partner_lms_enrollment_failures SET error_message = '<b>no</b>'")
+    run("UPDATE partner_lms_enrollments SET failure_reason = '<b>no</b>'")
+    for path in ("/ops/failures", f"/ops/failures/{_groups()[0]['fingerprint']}", f"/ops/enrollments/{seat}"):
+        page = client.get(path, headers=staff).get_data(as_text=True)
+        assert "&lt;b&gt;no&lt;/b&gt;" in page, path
+        assert "<b>no</b>" not in page, path

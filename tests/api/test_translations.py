@@ -23,9 +23,9 @@ def test_there_is_a_list_for_every_language_but_english() -> None:
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: path.parent.parent.name)
 def test_nothing_lacks_a_translation(path: Path) -> None:
-    used = {message.id for message in messages.extract() if message.id}
+    used = {_forms(message.id) for message in messages.extract() if message.id}
     catalog = messages.read(path)
-    assert used - {message.id for message in catalog} == set(), "make messages"
+    assert used - {_forms(message.id) for message in catalog} == set(), "make messages"
     assert [message.id for message in messages.missing(catalog)] == []
 
 
@@ -40,10 +40,8 @@ def test_a_translation_is_filled_in_like_its_text(path: Path) -> None:
     for message in messages.read(path):
         if not message.id:
             continue
-        source = message.id if isinstance(message.id, tuple) else (message.id,)
-        translated = message.string if isinstance(message.string, tuple) else (message.string,)
-        wanted = set().union(*(blanks(text) for text in source))
-        for text in translated:
+        wanted = {name for text in _forms(message.id) for name in blanks(str(text))}
+        for text in map(str, _forms(message.string)):
             # A form for one may leave the number out.
             assert blanks(text) <= wanted, message.id
             assert wanted - blanks(text) <= {"num"}, message.id
@@ -56,7 +54,10 @@ def test_what_is_missing_is_found() -> None:
     catalog.add("None", "")
     catalog.add(("%(num)s day", "%(num)s days"), ("%(num)s día", ""))
     catalog.add("Kept", "Guardado")
-    assert [message.id for message in messages.missing(catalog)] == ["None", ("%(num)s day", "%(num)s days")]
+    assert [message.id for message in messages.missing(catalog)] == [
+        "None",
+        ("%(num)s day", "%(num)s days"),
+    ]
 
 
 def blanks(text: str) -> set[str]:
@@ -64,6 +65,10 @@ def blanks(text: str) -> set[str]:
     return set(re.findall(r"%\((\w+)\)", text))
 
 
-def texts(catalog: Catalog) -> dict[object, object]:
-    """Return each text with its translation."""
-    return {message.id: message.string for message in catalog if message.id}
+def texts(catalog: Catalog) -> set[str]:
+    """Return each text with its translation, whichever way a list of forms is kept."""
+    return {str((_forms(message.id), _forms(message.string))) for message in catalog if message.id}
+
+
+def _forms(text: object) -> tuple[object, ...]:
+    return tuple(text) if isinstance(text, list | tuple) else (text,)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from domain import demo
 from tests.browser.conftest import School
 
 STUDENT = "ana@example.com"
-STUDENT_PAGES = ["/dashboard"]
+STUDENT_PAGES = [
+    "/dashboard",
+    "/dashboard/xp",
+    "/dashboard/achievements",
+    "/dashboard/settings",
+    "/courses",
+    f"/courses/{demo.course_id('OWN-201')}",
+]
 STAFF_PAGES = ["/ops"]
 OPEN_PAGES = ["/verify/ABCD-EFGH-JKLM", "/problems/not_found"]
 

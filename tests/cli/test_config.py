@@ -21,6 +21,9 @@ secrets: {api_key: ACME_API_KEY}
 """
 URLS = {
     "DATABASE_URL": f"postgresql://{CANARY}:{CANARY}@db.example.com:5432/usher?password={CANARY}",
+    "DATABASE_DIRECT_URL": f"postgresql://{CANARY}:{CANARY}@direct.example.com:5432/usher",
+    "SENTRY_DSN": f"https://{CANARY}@sentry.example.com/1",
+    "ALERT_WEBHOOK_URL": f"https://alerts.example.com/{CANARY}",
     "BROKER_URL": f"redis://:{CANARY}@broker.example.com:6379/0",
     "SMTP_URL": f"smtp://{CANARY}:{CANARY}@mail.example.com:587",
     "SANDBOX_URL": f"http://user:{CANARY}@sandbox.example.com",

@@ -76,9 +76,13 @@ def older(commit: str, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def older_env(message_broker: Broker) -> dict[str, str]:
-    """What an older version has as its broker: on RabbitMQ a virtual host of its own, since it declares classic queues."""
-    return {"BROKER_URL": message_broker.beside("older")} if message_broker.is_rabbitmq else {}
+def older_env(message_broker: Broker, database: Database) -> dict[str, str]:
+    """Where an older version works: past a pooler, and on RabbitMQ in a virtual host of its own.
+
+    Those before them knew neither poolers nor quorum queues.
+    """
+    found = {"DATABASE_URL": database.url}
+    return found | ({"BROKER_URL": message_broker.beside("older")} if message_broker.is_rabbitmq else {})
 
 
 def start_processes(stack: Stack, name: str, tree: Path, env: dict[str, str] | None = None) -> str:
@@ -93,7 +97,7 @@ def start_processes(stack: Stack, name: str, tree: Path, env: dict[str, str] | N
         "--no-control-socket",
     ]
     command += ["--worker-class", "gthread", "--workers", "1", "--threads", "8"]
-    stack.start(f"{name}_api", command, lambda: answers(f"{address}/healthz"), wait=False, tree=tree)
+    stack.start(f"{name}_api", command, lambda: answers(f"{address}/healthz"), wait=False, env=env, tree=tree)
     relay = f"{name}_relay"
     said = stack.says(relay, "relay started")
     stack.start(relay, [PYTHON, "-m", "workers.relay"], said, wait=False, env=env, tree=tree)
@@ -116,11 +120,11 @@ def award(address: str, email: str, course: str, lesson: str) -> int:
     return requests.post(f"{address}/api/xp/award", json=body, headers=headers, timeout=30).status_code
 
 
-def sync(stack: Stack, tree: Path) -> None:
+def sync(stack: Stack, tree: Path, env: dict[str, str]) -> None:
     """Ask for a sync with a version's own command."""
     command = [sys.executable, "-m", "cli.main", "sync", "run"]
     subprocess.run(
-        command, cwd=tree, env={**stack.env, "PYTHONPATH": str(tree)}, check=True, capture_output=True
+        command, cwd=tree, env={**stack.env, **env, "PYTHONPATH": str(tree)}, check=True, capture_output=True
     )
 
 
@@ -134,7 +138,7 @@ def left() -> str:
     return str(rows("SELECT kind, state, attempts, last_error FROM jobs WHERE state <> 'done'"))
 
 
-def live_through(stack: Stack, addresses: list[str], trees: list[Path]) -> None:
+def live_through(stack: Stack, addresses: list[str], trees: list[Path], older_env: dict[str, str]) -> None:
     """Pay, learn, complete and refund through all of these at once; everything must happen once."""
     provider, course = make_course()
     students = make_students(PAYMENTS)
@@ -162,7 +166,7 @@ def live_through(stack: Stack, addresses: list[str], trees: list[Path]) -> None:
         moved = {"enrollment_id": seat["id"], "percentage": 100}
         assert requests.post(f"{stack.sandbox_url}/_progress", json=moved, timeout=10).ok
     for tree in trees:
-        sync(stack, tree)
+        sync(stack, tree, {} if tree == ROOT else older_env)
     stack.wait_for_statuses({"completed": PAYMENTS})
     if len(trees) > 1:
         # The end of a deployment: what the older worker does not know is rung again for the new one.
@@ -187,7 +191,7 @@ def test_an_older_version_alone_on_a_newer_schema(
     stack.start_mail_sink(wait=False)
     address = start_processes(stack, "older", older, older_env)
     stack.wait_until_ready()
-    live_through(stack, [address], [older])
+    live_through(stack, [address], [older], older_env)
 
 
 def test_an_older_and_the_new_version_side_by_side(
@@ -197,4 +201,4 @@ def test_an_older_and_the_new_version_side_by_side(
     stack.start_mail_sink(wait=False)
     addresses = [start_processes(stack, "older", older, older_env), start_processes(stack, "new", ROOT)]
     stack.wait_until_ready()
-    live_through(stack, addresses, [older, ROOT])
+    live_through(stack, addresses, [older, ROOT], older_env)

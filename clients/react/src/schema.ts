@@ -131,6 +131,12 @@ export interface paths {
          */
         get: operations["streamEvents"];
     };
+    "/api/me/export": {
+        parameters: {
+        };
+        /** Get everything that is stored about oneself */
+        get: operations["exportOwn"];
+    };
     "/api/me/stats": {
         parameters: {
         };
@@ -654,7 +660,7 @@ export interface components {
          * @description What can go wrong here.
          * @enum {string}
          */
-        ProblemCode: "already_enrolled" | "assignment_not_found" | "badges_off" | "certificate_not_found" | "certificate_not_valid" | "code_unreadable" | "course_not_found" | "cross_site" | "database_unavailable" | "enrollment_failed" | "enrollment_not_found" | "enrollment_pending" | "enrollment_revoked" | "enrollment_suspended" | "feature_off" | "file_not_found" | "file_store_unavailable" | "file_type_not_taken" | "idempotency_in_flight" | "idempotency_key_invalid" | "idempotency_key_reused" | "identity_provider_unavailable" | "internal_error" | "invalid_cursor" | "late_not_allowed" | "lesson_already_completed" | "lesson_not_found" | "malformed_json" | "no_student" | "not_enrolled" | "not_signed_in" | "not_your_enrollment" | "not_yourself" | "partner_unavailable" | "prerequisites_missing" | "quiz_attempt_closed" | "quiz_attempt_not_found" | "quiz_attempts_used_up" | "quiz_not_found" | "quiz_time_over" | "rate_limited" | "stale_version" | "submission_empty" | "submission_not_open" | "too_large" | "too_many_files" | "too_many_streams" | "unsupported_media_type" | "validation_failed" | "wrong_role" | "xp_amount_differs";
+        ProblemCode: "already_enrolled" | "assignment_not_found" | "badges_off" | "certificate_not_found" | "certificate_not_valid" | "code_unreadable" | "course_not_found" | "cross_site" | "database_unavailable" | "enrollment_failed" | "enrollment_not_found" | "enrollment_pending" | "enrollment_revoked" | "enrollment_suspended" | "feature_off" | "file_not_found" | "file_store_unavailable" | "file_type_not_taken" | "idempotency_in_flight" | "idempotency_key_invalid" | "idempotency_key_reused" | "identity_provider_unavailable" | "internal_error" | "invalid_cursor" | "late_not_allowed" | "lesson_already_completed" | "lesson_not_found" | "malformed_json" | "no_student" | "not_enrolled" | "not_signed_in" | "not_your_enrollment" | "not_yourself" | "partner_unavailable" | "prerequisites_missing" | "quiz_attempt_closed" | "quiz_attempt_not_found" | "quiz_attempts_used_up" | "quiz_not_found" | "quiz_time_over" | "rate_limited" | "stale_version" | "submission_empty" | "submission_not_open" | "too_large" | "too_many_files" | "too_many_streams" | "unsupported_media_type" | "user_not_found" | "validation_failed" | "wrong_role" | "xp_amount_differs";
         /** @description An error, as RFC 9457 has it. `type` opens a page that explains the code. */
         ProblemDocument: {
             code: string;
@@ -1339,6 +1345,20 @@ export interface operations {
             304: {
                 headers: {
                     [name: string]: unknown;
+                };
+            };
+        };
+    };
+    exportOwn: {
+        parameters: {
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
                 };
             };
         };
