@@ -7,6 +7,8 @@ LOCK   := requirements.lock
 STAMP  := $(VENV)/.locked
 ONCE   ?=
 ARGS   ?=
+# Tests wait as well as work: one process more than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test faults brokers check sbom audit format bench messages clients lock clean screenshots
@@ -23,10 +25,10 @@ run: $(STAMP) ## Start everything, drive a demo purchase, stay up (ONCE=1: stop 
 	@exec $(BIN)/usher run $(if $(filter-out 0,$(ONCE)),--once) $(ARGS)
 
 test: $(STAMP) ## Run the tests (ARGS='-k name' for some)
-	@exec $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-faults: $(STAMP) ## Run the fault harness in full, with hundreds of payments in each scenario
-	@exec $(BIN)/python -m pytest tests/faults tests/deploy tests/e2e/test_bulk_replay.py tests/xp/test_storm.py --full $(ARGS)
+faults: $(STAMP) ## Run in full what the tests run in short: faults, deployments, recovery, browsers, older versions
+	@exec $(BIN)/python -m pytest tests/faults tests/deploy tests/recover tests/observe/test_processes.py tests/browser tests/e2e/test_bulk_replay.py tests/e2e/test_two_versions.py tests/xp/test_storm.py --full $(ARGS)
 
 brokers: $(STAMP) ## Run the tests of real processes on RabbitMQ, on Redis, and behind PgBouncer
 	@$(BIN)/python -m pytest tests/e2e tests/faults --broker rabbitmq $(ARGS)

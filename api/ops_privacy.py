@@ -75,22 +75,26 @@ class ErasureAsked(CamelModel):
 @requires_user
 def export_own() -> Response:
     """Send everything that is stored about the caller."""
-    return _send(_find(current_user_id()))
+    with transaction() as session:
+        person = _find(session, current_user_id())
+    return _send(person)
 
 
 @blueprint.get("/api/ops/users/<user_id>/export")
 @requires("ops")
 def export(user_id: str) -> Response:
     """Send everything that is stored about somebody; the access log has it."""
-    return _send(_find(parse_id(user_id)))
+    with transaction() as session:
+        person = _find(session, parse_id(user_id))
+    return _send(person)
 
 
 @blueprint.get("/api/ops/users/<user_id>/erasure")
 @requires("ops")
 def show(user_id: str) -> Response:
     """Return what an erasure would do, or how far it came; nothing changes."""
-    person = _find(parse_id(user_id))
     with transaction() as session:
+        person = _find(session, parse_id(user_id))
         found: dict[str, Any] = vars(privacy_erase.plan(session, person))
         try:
             state = privacy_erase.status(session, person.id)
@@ -105,8 +109,8 @@ def show(user_id: str) -> Response:
 @requires("ops")
 def erase(user_id: str) -> Response:
     """Have somebody erased: 202. It cannot be undone."""
-    person, values = _find(parse_id(user_id)), read_body(ErasureInput)
-    return answer_once(values, lambda session, _key: _ask(session, person, values))
+    user_id, values = parse_id(user_id), read_body(ErasureInput)
+    return answer_once(values, lambda session, _key: _ask(session, _find(session, user_id), values))
 
 
 def _ask(session: Session, person: Person, values: ErasureInput) -> Response:
@@ -124,10 +128,9 @@ def _ask(session: Session, person: Person, values: ErasureInput) -> Response:
     return answer_json(ErasureAsked(user_id=person.id, status="accepted", job_id=job_id), 202)
 
 
-def _find(user_id: str) -> Person:
+def _find(session: Session, user_id: str) -> Person:
     try:
-        with transaction() as session:
-            return privacy_erase.find(session, user_id)
+        return privacy_erase.find(session, user_id)
     except NotFound:
         raise Problem("user_not_found") from None
 

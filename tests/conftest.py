@@ -59,11 +59,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     They also get a second try, which the run reports (decision 17); not so with `--full`, where every failure counts.
     """
-    slow = ("run", "faults", "e2e", "deploy", "recover")
+    slow = ("run", "faults", "e2e", "deploy", "recover", "browser", "observe", "clients")
     items.sort(key=lambda item: slow.index(part) if (part := item.path.parent.name) in slow else len(slow))
+    if config.getoption("full"):
+        return
     for item in items:
-        if item.path.parent.name in slow and not config.getoption("full"):
+        if item.path.parent.name in slow:
             item.add_marker(pytest.mark.flaky(reruns=1))
+        if item.get_closest_marker("full"):
+            item.add_marker(pytest.mark.skip(reason="only with --full"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from domain import demo
 from tests.browser.conftest import School
 
@@ -18,6 +20,7 @@ STAFF_PAGES = ["/ops"]
 OPEN_PAGES = ["/verify/ABCD-EFGH-JKLM", "/problems/not_found"]
 
 
+@pytest.mark.full
 def test_every_page_stands_the_audit(school: School) -> None:
     with school.visit() as stranger:
         for path in OPEN_PAGES:

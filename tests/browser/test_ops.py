@@ -70,6 +70,7 @@ def test_a_failing_partner_from_the_overview_to_all_active(school: School) -> No
     ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("single", [False, True], ids=["lists", "single"])
 def test_every_page_with_rows_stands_the_audit(stack: Stack, browser: Browser, single: bool) -> None:
     with transaction() as session:

@@ -101,6 +101,7 @@ def fill() -> dict[str, str]:
     }
 
 
+@pytest.mark.full
 def test_every_page_about_people_stands_the_audit(school: School) -> None:
     pages = fill()
     pages.pop("certificate")
@@ -110,6 +111,7 @@ def test_every_page_about_people_stands_the_audit(school: School) -> None:
             visitor.audit(path, VIEWS)
 
 
+@pytest.mark.full
 def test_the_pages_of_mails_stand_the_audit_and_end_mails(school: School) -> None:
     link = f"/mail/unsubscribe/{mail_consent.make_token(ANA, 'progress')}"
     with school.visit() as visitor:

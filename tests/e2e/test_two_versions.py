@@ -183,6 +183,7 @@ def live_through(stack: Stack, addresses: list[str], trees: list[Path], older_en
     assert_proven()
 
 
+@pytest.mark.full
 def test_an_older_version_alone_on_a_newer_schema(
     stack: Stack, database: Database, older: Path, older_env: dict[str, str], schema: str
 ) -> None:

@@ -48,6 +48,7 @@ def notices_of(receiver: RawServer) -> list[dict[str, object]]:
 
 @pytest.mark.e2e
 @needs_promtool
+@pytest.mark.full
 def test_the_relay_tells_of_dead_workers_and_a_dead_beat(
     stack: Stack, receiver: RawServer, tmp_path: Path
 ) -> None:
