@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from db import inbox
 from db.session import transaction
 from domain import achievement_seeds, courses, demo, mail_consent, staff, xp
