@@ -23,8 +23,6 @@ __all__ = ["stack"]
 WIDTHS = (320, 1280)
 SCHEMES = ("light", "dark")
 VIEWS = tuple((scheme, width) for scheme in SCHEMES for width in WIDTHS)
-# Both schemes and both widths at half the price, for the many pages that are built alike.
-CORNERS = (("light", 1280), ("dark", 320))
 # WCAG 2.2 A and AA, and axe's best practices.
 AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 

@@ -10,7 +10,7 @@ from db.session import transaction
 from domain import demo, ops_failures, partner_health, replays
 from tests.api.conftest import run
 from tests.api.test_pages_ops import add_event, fail_seat
-from tests.browser.conftest import CORNERS, School, Visitor, visiting
+from tests.browser.conftest import School, Visitor, visiting
 from tests.stack import Stack, checkout_event, make_course, make_students, order, rows
 
 pytestmark = pytest.mark.e2e
@@ -114,7 +114,7 @@ def test_every_page_with_rows_stands_the_audit(stack: Stack, browser: Browser, s
             "/partners/sandbox",
         )
         for path in singles if single else lists:
-            staff.audit(f"/ops{path}", CORNERS)
+            staff.audit(f"/ops{path}")
 
 
 def find_cause(page: Page, count: int) -> None:

@@ -18,8 +18,6 @@ ANA = demo.fixed_id("student", "ana@example.com")
 OWN = demo.course_id("OWN-101")
 ARABIC = "عائشة بنت عبد الرحمن بن محمد الأنصاري"
 PERSON = f"/ops/students/{ANA}"
-# Each scheme and each width once, at half the price of all four.
-VIEWS = (("light", 320), ("dark", 1280))
 
 
 def fill() -> dict[str, str]:
@@ -110,7 +108,7 @@ def test_every_page_about_people_stands_the_audit(school: School) -> None:
     with school.visit() as visitor:
         visitor.sign_in(STAFF, "ops")
         for path in pages.values():
-            visitor.audit(path, VIEWS)
+            visitor.audit(path)
 
 
 @pytest.mark.full
@@ -123,7 +121,7 @@ def test_the_pages_of_mails_stand_the_audit_and_end_mails(school: School) -> Non
             "/dev/mails",
             *(f"/dev/mails/{kind}/es" for kind in ("completed", "streak")),
         ):
-            visitor.audit(path, VIEWS)
+            visitor.audit(path)
     with school.visit(javascript=False) as visitor:
         page = visitor.open(link)
         page.get_by_role("button", name="End these mails").click()

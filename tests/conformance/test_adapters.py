@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from partners.kit.conformance import CHECKS, NotApplicable, Subject, opened
+from partners.registry import ADAPTERS
 from tests.conformance.canvas import CanvasSubject
-from tests.conformance.lti import LtiSubject
+from tests.conformance.lti import Lti11Subject, LtiSubject, ManualSubject
 from tests.conformance.moodle import MoodleSubject
 from tests.conformance.open_edx import OpenEdxInBulk, OpenEdxSubject
 from tests.conformance.rest import (
@@ -26,6 +27,8 @@ Make = Callable[[], Subject]
 SUBJECTS: dict[str, Make] = {
     "canvas": CanvasSubject,
     "lti": LtiSubject,
+    "lti11": Lti11Subject,
+    "manual": ManualSubject,
     "moodle": MoodleSubject,
     "open_edx": OpenEdxSubject,
     "open_edx bulk_enroll": OpenEdxInBulk,
@@ -41,6 +44,12 @@ SUBJECTS: dict[str, Make] = {
 def make(request: pytest.FixtureRequest, running_sandbox: RunningSandbox) -> Make:
     name: str = request.param
     return SUBJECTS.get(name) or (lambda: SandboxSubject(running_sandbox))
+
+
+def test_no_adapter_is_forgotten() -> None:
+    assert {name.partition(" ")[0].partition("_")[0] for name in [*SUBJECTS, "sandbox"]} == {
+        name.partition("_")[0] for name in ADAPTERS
+    }
 
 
 @pytest.mark.parametrize("check", CHECKS)
