@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from partners.addresses import OPEN, AddressRules
-from partners.configuration import Verified
+from partners.configuration import Verified, check_options
 from partners.errors import CredentialsWrong
 from partners.hooks import CallRecord
 from partners.http import HttpDoor
@@ -17,7 +17,7 @@ from partners.http import HttpDoor
 
 @dataclass(frozen=True)
 class Overlay:
-    """What staff stored for a provider. `version` changes with it; `policies` are options that connect nothing by themselves."""
+    """What staff stored for a provider. `version` changes with it; `policies` connect nothing by themselves."""
 
     version: str
     base_url: str | None = None
@@ -48,6 +48,8 @@ class Connection:
     # Where each secret comes from, for messages: its name in the environment.
     sources: Mapping[str, str] = field(default_factory=dict)
     on_call: Callable[[CallRecord], None] | None = None
+    # What staff decided for the provider; an adapter that knows a policy takes it as an option.
+    policies: Mapping[str, Any] = field(default_factory=dict)
 
     def url(self) -> str:
         """Return the base address; raise `CredentialsWrong` where there is none, or none that is allowed."""
@@ -68,6 +70,17 @@ class Connection:
             source = self.sources.get(name, f"the credential {name}")
             raise CredentialsWrong(f"the partner {self.provider_type} cannot be called: {source} not set")
         return found
+
+    def checked_options(self, adapter: str, *, policies: Collection[str] = ()) -> dict[str, Any]:
+        """Return the options of an adapter that describes them, under those of `policies` that staff decided.
+
+        Raises `CredentialsWrong` naming every option that is wrong.
+        """
+        decided = {name: self.policies[name] for name in policies if name in self.policies}
+        options = {**self.options, **decided}
+        if problems := check_options(adapter, options, frozenset([*self.secrets, *self.sources])):
+            raise CredentialsWrong(f"the partner {self.provider_type}: {'; '.join(problems)}")
+        return options
 
     def door(
         self,

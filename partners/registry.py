@@ -92,7 +92,7 @@ def connect(provider_type: str) -> Connection:
     base_url, options = found.base_url, dict(found.options)
     if stored is not None:
         base_url, secrets = stored.base_url or base_url, {**secrets, **stored.secrets}
-        options |= {**stored.options, **stored.policies}
+        options |= stored.options
     missing = [name for name in configuration.places([base_url, options]) if not environment.get(name)]
     missing += [source for name, source in found.secrets.items() if name not in secrets]
     if missing:
@@ -112,6 +112,7 @@ def connect(provider_type: str) -> Connection:
         settings.partner_read_timeout,
         found.website,
         sources,
+        policies={} if stored is None else stored.policies,
     )
 
 

@@ -22,7 +22,6 @@ from partners.canvas.answers import (
 )
 from partners.canvas.api import ENROLLMENTS, PAGE_MAX, CanvasApi, read_list
 from partners.canvas.pages import Place, next_page, params_of
-from partners.configuration import check_options
 from partners.connection import Connection
 from partners.errors import (
     Ambiguous,
@@ -78,9 +77,7 @@ class CanvasPartner(Partner):
     @classmethod
     def from_connection(cls, connection: Connection) -> CanvasPartner:
         """Return the adapter of a connection; raise `CredentialsWrong` for what it lacks or has wrong."""
-        if problems := check_options("canvas", connection.options, frozenset()):
-            raise CredentialsWrong(f"the partner {connection.provider_type}: {'; '.join(problems)}")
-        return cls(connection, Options(**connection.options))
+        return cls(connection, Options(**connection.checked_options("canvas")))
 
     def find_account(self, student: Student) -> Account | None:
         """Return the user whose SIS id is the student's reference."""

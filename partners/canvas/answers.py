@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from partners.answers import read_time
 from partners.base import Progress
 from partners.errors import NotFound
 
@@ -51,20 +51,10 @@ def read_progress(item: Any, seat: str) -> Progress:
         raise ValueError(NO_PROGRESS)
     completed = done >= required
     percentage = Decimal(100) if completed else (Decimal(done) * 100 / required).quantize(Decimal("0.01"))
-    return Progress(seat, percentage, completed, None, _time(item.get("completed_at")) if completed else None)
+    return Progress(
+        seat, percentage, completed, None, read_time(item.get("completed_at")) if completed else None
+    )
 
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
-
-
-def _time(value: Any) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-        if at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError("a time is not ISO 8601") from None
-    raise ValueError("a time has no offset from UTC")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from partners.answers import is_web_address
 from partners.base import Account, Capability, Certificate, Click, Partner, Progress, Redirect, Seat, Student
-from partners.configuration import check_options
 from partners.connection import Connection
 from partners.errors import (
     Ambiguous,
@@ -31,7 +31,6 @@ from partners.moodle.answers import (
     split_seat,
 )
 from partners.moodle.service import Service
-from partners.sandbox.adapter import is_web_address
 
 # The functions that have to be in the token's service.
 NEEDED = (
@@ -90,9 +89,7 @@ class MoodlePartner(Partner):
     @classmethod
     def from_connection(cls, connection: Connection) -> MoodlePartner:
         """Return the adapter of a connection; raise `CredentialsWrong` for what it lacks or has wrong."""
-        if problems := check_options("moodle", connection.options, frozenset()):
-            raise CredentialsWrong(f"the partner {connection.provider_type}: {'; '.join(problems)}")
-        return cls(connection, Options(**connection.options))
+        return cls(connection, Options(**connection.checked_options("moodle", policies=("adopt_by_email",))))
 
     def find_account(self, student: Student) -> Account | None:
         """Return the account with our username; with `adopt_by_email`, else the only one with the e-mail address."""

@@ -14,7 +14,6 @@ from hashlib import sha256
 from urllib.parse import quote
 
 from partners.base import Account, Capability, Certificate, Click, Partner, Progress, Redirect, Seat, Student
-from partners.configuration import check_options
 from partners.connection import Connection
 from partners.errors import (
     Conflict,
@@ -87,9 +86,7 @@ class OpenEdxPartner(Partner):
     @classmethod
     def from_connection(cls, connection: Connection) -> OpenEdxPartner:
         """Return the adapter of a connection; raise `CredentialsWrong` for what it lacks or has wrong."""
-        if problems := check_options("open_edx", connection.options, frozenset()):
-            raise CredentialsWrong(f"the partner {connection.provider_type}: {'; '.join(problems)}")
-        options = Options(**connection.options)
+        options = Options(**connection.checked_options("open_edx", policies=("adopt_by_email",)))
         if options.adopt_by_email is False and not options.registers:
             raise CredentialsWrong(
                 f"the partner {connection.provider_type}: options.adopt_by_email: without it accounts have to be"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urljoin
 
+from partners.answers import is_web_address, read_time_or_none
 from partners.base import Certificate, Progress
 from partners.errors import Ambiguous, CredentialsWrong, NotFound, Refused, RetryLater
-from partners.sandbox.adapter import is_web_address
 
 # The last part of a certificate's address.
 CERTIFICATE_ID = re.compile(r"/([0-9a-f]{32})/?$")
@@ -94,15 +93,7 @@ def read_certificate(call: str, body: Any, seat_id: str, root: str) -> Certifica
     told = body.get("download_url")
     url = urljoin(f"{root}/", told) if isinstance(told, str) and told else None
     if not is_web_address(url):
-        return Certificate(seat_id, None, None, _time(body.get("created_date")), None)
+        return Certificate(seat_id, None, None, read_time_or_none(body.get("created_date")), None)
     id = CERTIFICATE_ID.search(url)
     number, page = (id[1], url) if id else (seat_id, None)
-    return Certificate(number, url, page, _time(body.get("created_date")), None)
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return at if at.tzinfo is not None else None
+    return Certificate(number, url, page, read_time_or_none(body.get("created_date")), None)

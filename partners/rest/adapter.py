@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from partners.answers import is_web_address
 from partners.base import (
     Account,
     Capability,
@@ -19,7 +20,6 @@ from partners.base import (
     Seat,
     Student,
 )
-from partners.configuration import check_options
 from partners.connection import Connection
 from partners.errors import (
     Ambiguous,
@@ -41,10 +41,6 @@ from partners.rest.engine import Engine
 from partners.rest.operations import LookUp, Operation
 from partners.rest.templates import Template, Values, as_text, compile_tree, fill_tree
 from partners.rest.webhook import Webhook
-from partners.sandbox.adapter import is_web_address
-
-# What staff decide for every partner comes with the options. Accounts are found here by our reference alone.
-POLICIES = frozenset({"adopt_by_email", "sync_interval", "complete_at"})
 
 # Which operations give which capability.
 _CAPABILITIES = {
@@ -64,10 +60,7 @@ class RestPartner(Partner):
 
     def __init__(self, connection: Connection) -> None:
         """Call nobody yet; raise `CredentialsWrong` for options that are wrong, or what is missing."""
-        options = {name: value for name, value in connection.options.items() if name not in POLICIES}
-        named = frozenset([*connection.secrets, *connection.sources])
-        if problems := check_options("rest", options, named):
-            raise CredentialsWrong(f"the partner {connection.provider_type}: {'; '.join(problems)}")
+        options = connection.checked_options("rest")
         self.provider_type = connection.provider_type
         self._connection, self._secrets = connection, secrets_of(connection)
         self._pairs = options.get("seats") == "pair"

@@ -11,10 +11,9 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
+from partners.answers import ID_LENGTH, is_web_address
 from partners.base import Certificate, Progress
-from partners.sandbox.adapter import is_web_address
 
-ID_LENGTH = 255
 TEXT_LENGTH = 2000
 
 

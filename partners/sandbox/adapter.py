@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeGuard
-from urllib.parse import urlsplit
+from typing import Any
 
 from partners.addresses import OPEN, AddressRules
+from partners.answers import ID_LENGTH, is_web_address, read_id, read_time, read_time_or_none
 from partners.base import (
     Account,
     Capability,
@@ -30,7 +29,6 @@ from partners.http import HttpDoor
 from partners.sandbox import signature
 
 GONE = frozenset({"cancelled", "canceled", "deleted", "revoked"})
-ID_LENGTH = 255
 # Seats that one event may name.
 EVENT_SEATS_MAX = 1000
 
@@ -208,7 +206,7 @@ class SandboxPartner(Partner):
         url = answer.json.get("url") if isinstance(answer.json, dict) else None
         if not is_web_address(url):
             raise Refused(f"POST {call}: answered something that is no web address", status=answer.status)
-        return Redirect(url, _time_or_none(answer.json.get("expires_at")))
+        return Redirect(url, read_time_or_none(answer.json.get("expires_at")))
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes) -> list[str]:
         """Return the ids of the seats that a signed event names; raise `Refused` where it is not the partner's."""
@@ -237,34 +235,15 @@ class SandboxPartner(Partner):
         return found
 
 
-def read_id(value: Any) -> str:
-    """Return an id; raise `ValueError` for what is none. Numbers are common and mean their digits."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not text.strip() or len(text) > ID_LENGTH:
-        raise ValueError("the answer has no usable id")
-    return text
-
-
 def read_progress(item: Any, id: Any) -> Progress:
     """Return the progress that an item tells of a seat; raise `ValueError` with the reason to disbelieve it."""
     if not isinstance(item, dict):
         raise ValueError("not an object")
     if item.get("status") not in ("active", "completed"):
         raise ValueError("status is neither active nor completed")
-    updated_at, completed_at = _time(item.get("updated_at")), _time(item.get("completed_at"))
+    updated_at, completed_at = read_time(item.get("updated_at")), read_time(item.get("completed_at"))
     percentage = _percentage(item.get("percentage"))
     return Progress(read_id(id), percentage, item["status"] == "completed", updated_at, completed_at)
-
-
-def is_web_address(url: Any) -> TypeGuard[str]:
-    """Return whether a browser may be sent there: http or https, with a host, nothing smuggled in."""
-    if not isinstance(url, str) or not url.isprintable() or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        return False
 
 
 def _items(call: str, body: Any) -> list[Any]:
@@ -297,25 +276,6 @@ def _percentage(value: Any) -> Decimal:
     return number
 
 
-def _time(value: Any) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-        if at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError("a time is not ISO 8601") from None
-    raise ValueError("a time has no offset from UTC")
-
-
-def _time_or_none(value: Any) -> datetime | None:
-    try:
-        return _time(value)
-    except ValueError:
-        return None
-
-
 def _read_seats(body: bytes) -> list[str]:
     try:
         event = json.loads(body)
@@ -334,5 +294,8 @@ def _read_certificate(item: Any) -> Certificate:
         address if is_web_address(address := item.get(name)) else None for name in ("url", "verification_url")
     )
     number = read_id(item.get("number"))
-    issued_at, expires_at = _time_or_none(item.get("issued_at")), _time_or_none(item.get("expires_at"))
+    issued_at, expires_at = (
+        read_time_or_none(item.get("issued_at")),
+        read_time_or_none(item.get("expires_at")),
+    )
     return Certificate(number, url, verification_url, issued_at, expires_at, item)

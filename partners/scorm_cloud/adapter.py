@@ -15,12 +15,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from partners.answers import ID_LENGTH, is_web_address
 from partners.base import Capability, Click, Partner, Progress, ProgressPage, Redirect, Seat, Student
-from partners.configuration import check_options
 from partners.connection import Connection
 from partners.errors import Conflict, CredentialsWrong, NotFound, OutcomeUnknown, Refused, RetryLater
 from partners.http import Answer
-from partners.sandbox.adapter import ID_LENGTH, is_web_address
 from partners.scorm_cloud.postbacks import read_postback
 from partners.scorm_cloud.registrations import Place, read_registration, registration_id
 
@@ -66,9 +65,7 @@ class ScormCloudPartner(Partner):
     @classmethod
     def from_connection(cls, connection: Connection) -> ScormCloudPartner:
         """Return the adapter of a connection; raise `CredentialsWrong` for what it lacks or has wrong."""
-        if problems := check_options("scorm_cloud", connection.options, frozenset()):
-            raise CredentialsWrong(f"the partner {connection.provider_type}: {'; '.join(problems)}")
-        return cls(connection, Options(**connection.options))
+        return cls(connection, Options(**connection.checked_options("scorm_cloud")))
 
     def find_enrollment(self, account_id: str, course_code: str) -> Seat | None:
         """Return the registration of a student, whose account id is our reference, for a course."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from hmac import compare_digest
 from urllib.parse import parse_qs
 
-from partners.sandbox.adapter import read_id
+from partners.answers import read_id
 
 MAX_FIELDS = 20
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
+from partners.answers import read_id, read_time
 from partners.base import Progress
 from partners.errors import Refused
-from partners.sandbox.adapter import read_id
 
 # Registrations may become visible a little after the time that they are stamped with.
 OVERLAP = timedelta(seconds=60)
@@ -43,7 +43,10 @@ def read_registration(item: Any) -> Progress:
         raise ValueError("registrationCompletion or registrationSuccess is none of the words")
     completed = completion == "COMPLETED" and success != "FAILED"
     percentage = Decimal(100) if completed else _percentage(item.get("registrationCompletionAmount"))
-    updated_at, completed_at = _time(item.get("updated")), _time(item.get("completedDate"))
+    updated_at, completed_at = (
+        read_time(item.get("updated"), naive_is_utc=True),
+        read_time(item.get("completedDate"), naive_is_utc=True),
+    )
     return Progress(
         read_id(item.get("id")), percentage, completed, updated_at, completed_at if completed else None
     )
@@ -68,7 +71,7 @@ class Place:
         try:
             place = cls(**json.loads(cursor)) if cursor else cls()
             for moment in (place.since, place.began):
-                _time(moment)
+                read_time(moment, naive_is_utc=True)
         except (ValueError, TypeError):
             return cls()
         return place
@@ -81,7 +84,7 @@ class Place:
         """Return what is asked for: with a token, nothing else may be."""
         if self.more is not None:
             return {"more": self.more}
-        since = _time(self.since)
+        since = read_time(self.since, naive_is_utc=True)
         return {} if since is None else {"since": (since - OVERLAP).isoformat().replace("+00:00", "Z")}
 
     def rests(self, now: float) -> bool:
@@ -103,14 +106,3 @@ def _percentage(amount: Any) -> Decimal:
     if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount <= 1:
         raise ValueError("registrationCompletionAmount is not from 0 to 1")
     return (Decimal(str(amount)) * 100).quantize(Decimal("0.01"))
-
-
-def _time(value: Any) -> datetime | None:
-    """Return a moment; SCORM Cloud's times are UTC where they do not say otherwise."""
-    if value is None:
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError("a time is not ISO 8601") from None

@@ -350,7 +350,7 @@ def test_policies_are_set_one_by_one_and_taken_away(usher: Usher, environment: p
         assert usher(*policy, *wrong, *BY).code == 2
     assert scalar("SELECT count(*) FROM staff_actions WHERE action = 'partner.policy'") == 4
     connections.attach()
-    assert registry.connect("sandbox").options == {"adopt_by_email": False}
+    assert registry.connect("sandbox").policies == {"adopt_by_email": False}
 
 
 def test_the_sync_interval_and_the_completion_rule_hold(environment: pytest.MonkeyPatch) -> None:

@@ -213,3 +213,21 @@ def test_a_public_name_that_leads_inside_is_not_spoken_to(sandbox: RunningSandbo
     with pytest.raises(CredentialsWrong, match="private address"):
         door.call("GET", "/accounts", idempotent=True)
     assert len(sandbox.calls()) == before
+
+
+@pytest.mark.parametrize("path", sorted(configuration.SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_policy_that_an_adapter_does_not_know_keeps_no_partner_from_being_served(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARTNERS", path.stem)
+    for name in configuration.read(path).environment_names():
+        monkeypatch.setenv(name, "https://partner.example" if name.endswith("_URL") else "1234567890")
+    settings_module.get_settings.cache_clear()
+    registry.use_overlay(lambda name: Overlay("1", policies={"adopt_by_email": True}))
+    try:
+        partner = get_partner(path.stem)
+        assert partner.provider_type == path.stem
+        if path.stem in ("moodle", "open_edx"):
+            assert partner._options.adopt_by_email is True  # type: ignore[attr-defined]
+    finally:
+        registry.use_overlay(None)
