@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 import structlog
@@ -68,6 +68,15 @@ class AuthorizeRefused(Exception):
     def __init__(self, error: str, why: str) -> None:
         super().__init__(why)
         self.error, self.why = error, why
+
+
+class Asked(NamedTuple):
+    """A click that comes back from a tool: our hint, when it was given, and what the tool wants in the token."""
+
+    hint: Hint
+    issued_at: datetime
+    nonce: str
+    state: str | None
 
 
 @blueprint.get(vocabulary.AUTHORIZE_PATH)
@@ -145,7 +154,7 @@ def _launch(tool: LtiTool, asked: Mapping[str, str]) -> str:
         raise AuthorizeRefused("invalid_request", "login_hint does not belong to lti_message_hint")
     with transaction() as session:
         make = _student_claims if hint.enrollment_id is not None else _staff_claims
-        claims = make(session, tool, hint, issued_at, identity, nonce, asked.get("state"))
+        claims = make(session, tool, Asked(hint, issued_at, nonce, asked.get("state")), identity)
         key = _signing_key(session)
     return sign(said.finish(claims, nonce=nonce, now=int(time.time())), key.key, key.kid)
 
@@ -165,22 +174,15 @@ def _check_request(asked: Mapping[str, str]) -> str:
     return nonce
 
 
-def _student_claims(
-    session: Session,
-    tool: LtiTool,
-    hint: Hint,
-    issued_at: datetime,
-    identity: Identity,
-    nonce: str,
-    state: str | None,
-) -> dict[str, Any]:
+def _student_claims(session: Session, tool: LtiTool, asked: Asked, identity: Identity) -> dict[str, Any]:
     """Return the claims of a student's launch, having used up the click and the nonce."""
+    hint = asked.hint
     seat = lti_launches.find_seat(session, tool, hint.enrollment_id or "")
     if seat is None:
         raise AuthorizeRefused("access_denied", "the course cannot be opened now")
     if seat.student_id != identity.user_id:
         raise AuthorizeRefused("login_required", "somebody else is signed in")
-    _use_up(session, tool, hint, issued_at, nonce, state, seat)
+    _use_up(session, tool, asked, seat)
     link = None if hint.link_id is None else lti_launches.find_link(session, tool, hint.link_id)
     line_item = None
     if vocabulary.SCORE in tool.scopes:
@@ -197,22 +199,15 @@ def _student_claims(
     )
 
 
-def _staff_claims(
-    session: Session,
-    tool: LtiTool,
-    hint: Hint,
-    issued_at: datetime,
-    identity: Identity,
-    nonce: str,
-    state: str | None,
-) -> dict[str, Any]:
+def _staff_claims(session: Session, tool: LtiTool, asked: Asked, identity: Identity) -> dict[str, Any]:
     """Return the claims of a deep linking request, having used up the click and the nonce."""
+    hint = asked.hint
     if identity.role != "ops" or identity.subject != hint.actor:
         raise AuthorizeRefused("login_required", "somebody else is signed in")
     course = lti.find_course(session, tool, hint.course_id or "")
     if course is None:
         raise AuthorizeRefused("access_denied", "the course is gone")
-    launch_id = _use_up(session, tool, hint, issued_at, nonce, state, None)
+    launch_id = _use_up(session, tool, asked, None)
     data = seal_choice(Choice(launch_id, tool.id, course.id, identity.subject), hint_secret())
     return said.deep_linking_request(
         _platform(),
@@ -226,33 +221,25 @@ def _staff_claims(
     )
 
 
-def _use_up(
-    session: Session,
-    tool: LtiTool,
-    hint: Hint,
-    issued_at: datetime,
-    nonce: str,
-    state: str | None,
-    seat: Seat | None,
-) -> str:
+def _use_up(session: Session, tool: LtiTool, asked: Asked, seat: Seat | None) -> str:
     """Return the id of the launch that a click became; raise `AuthorizeRefused` for what was used before."""
-    expires_at = issued_at + timedelta(seconds=MAX_AGE + said.TOKEN_SECONDS)
+    expires_at = asked.issued_at + timedelta(seconds=MAX_AGE + said.TOKEN_SECONDS)
     message = vocabulary.RESOURCE_LINK if seat is not None else vocabulary.DEEP_LINKING_REQUEST
     launch_id = lti_launches.take_up(
         session,
         tool.id,
-        login_hint=hint.number,
-        nonce=nonce,
-        state=state,
+        login_hint=asked.hint.number,
+        nonce=asked.nonce,
+        state=asked.state,
         message_type=message,
-        issued_at=issued_at,
+        issued_at=asked.issued_at,
         expires_at=expires_at,
         seat=seat,
     )
     if launch_id is None:
         raise AuthorizeRefused("invalid_request", "the launch was used before: start it again")
     # No hint lives longer, so after this nonce's end there is none that it could be used with again.
-    if not lti_launches.spend(session, tool.id, "nonce", nonce, expires_at):
+    if not lti_launches.spend(session, tool.id, "nonce", asked.nonce, expires_at):
         raise AuthorizeRefused("invalid_request", "the nonce was used before")
     return launch_id
 

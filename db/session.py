@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from psycopg2 import extensions
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
 from settings import get_settings
@@ -105,3 +105,8 @@ def transaction() -> Iterator[Session]:
     """Open one transaction: committed when the block ends, rolled back when it raises."""
     with Session(get_engine(), expire_on_commit=False) as session, session.begin():
         yield session
+
+
+def find_rows(session: Session, sql: str, **values: Any) -> list[dict[str, Any]]:
+    """Return the rows of a query by the names of their columns."""
+    return [dict(row._mapping) for row in session.execute(text(sql), values)]

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.session import find_rows
+
 # Findings of one kind that are listed at most; whoever has more has one cause, not as many.
 MOST = 1000
 # How long what was repaired or resolved is kept.
@@ -89,7 +91,7 @@ def observe(session: Session, run_id: str, scope: str, kind: str, found: Sequenc
 
 def list_open(session: Session, scope: str) -> list[dict[str, Any]]:
     """Return what needs a person, oldest first."""
-    return _rows(
+    return find_rows(
         session,
         f"SELECT {LISTED} FROM reconciliation_findings WHERE scope = :scope AND resolved_at IS NULL"  # noqa: S608
         " ORDER BY first_seen_at, kind, subject_id",
@@ -99,7 +101,7 @@ def list_open(session: Session, scope: str) -> list[dict[str, Any]]:
 
 def list_repaired(session: Session, run_id: str) -> list[dict[str, Any]]:
     """Return what one run put right."""
-    return _rows(
+    return find_rows(
         session,
         f"SELECT {LISTED} FROM reconciliation_findings WHERE reconciliation_id = :run AND repaired"  # noqa: S608
         " ORDER BY first_seen_at, kind, subject_id",
@@ -116,7 +118,3 @@ def forget_old(session: Session) -> None:
         ),
         {"days": KEPT_DAYS},
     )
-
-
-def _rows(session: Session, sql: str, **values: Any) -> list[dict[str, Any]]:
-    return [dict(row._mapping) for row in session.execute(text(sql), values)]

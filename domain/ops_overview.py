@@ -22,8 +22,6 @@ Row = dict[str, Any]
 RANGES = {"24h": (86_400, 3_600), "7d": (7 * 86_400, 21_600), "30d": (30 * 86_400, 86_400)}
 # Turns of the schedule that may be missed before beat counts as silent, with some seconds for the way.
 MISSED_TURNS, ON_THE_WAY = 3, 60.0
-# Seconds without a sign of life of a relay.
-RELAY_SILENT = 120.0
 
 # Who paid and cannot learn yet. A row of another status is served, or is not owed anything.
 NOT_READY = text(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.session import find_rows
 from domain.errors import NotFound
 
 Row = dict[str, Any]
@@ -54,7 +54,7 @@ TIMELINE = """
 
 def list_jobs(session: Session, *, state: str | None, kind: str | None, limit: int) -> list[Row]:
     """Return jobs, those that need somebody first: failed and parked, then by due time."""
-    return _rows(
+    return find_rows(
         session,
         """
         SELECT id, kind, business_key, queue, state, attempts, next_run_at, last_error, updated_at FROM jobs
@@ -69,16 +69,16 @@ def list_jobs(session: Session, *, state: str | None, kind: str | None, limit: i
 
 def show_job(session: Session, job_id: str) -> Row:
     """Return one job with its steps; raise `NotFound`."""
-    found = _rows(session, "SELECT * FROM jobs WHERE id = :id", id=job_id)
+    found = find_rows(session, "SELECT * FROM jobs WHERE id = :id", id=job_id)
     if not found:
         raise NotFound(f"there is no job {job_id}")
-    steps = _rows(session, "SELECT * FROM job_steps WHERE job_id = :id ORDER BY started_at", id=job_id)
+    steps = find_rows(session, "SELECT * FROM job_steps WHERE job_id = :id ORDER BY started_at", id=job_id)
     return {**found[0], "steps": steps}
 
 
 def list_failures(session: Session, *, open_only: bool, limit: int) -> list[Row]:
     """Return failed attempts, newest first. `open_only` leaves out what got through and what will be retried."""
-    return _rows(
+    return find_rows(
         session,
         """
         SELECT f.id, f.created_at, f.enrollment_id, f.event_id, u.email AS student, p.provider_name AS provider,
@@ -97,7 +97,7 @@ def list_failures(session: Session, *, open_only: bool, limit: int) -> list[Row]
 
 def show_failure(session: Session, failure_id: str) -> Row:
     """Return one failed attempt with all its columns; raise `NotFound`."""
-    found = _rows(session, "SELECT * FROM partner_lms_enrollment_failures WHERE id = :id", id=failure_id)
+    found = find_rows(session, "SELECT * FROM partner_lms_enrollment_failures WHERE id = :id", id=failure_id)
     if not found:
         raise NotFound(f"there is no failure {failure_id}")
     return found[0]
@@ -105,7 +105,7 @@ def show_failure(session: Session, failure_id: str) -> Row:
 
 def list_events(session: Session, *, state: str | None, limit: int) -> list[Row]:
     """Return inbox events, newest first, without their payload."""
-    return _rows(
+    return find_rows(
         session,
         """
         SELECT id, source, external_id, type, state, reason, received_at, processed_at FROM inbox_events
@@ -118,7 +118,7 @@ def list_events(session: Session, *, state: str | None, limit: int) -> list[Row]
 
 def show_event(session: Session, event_id: str) -> Row:
     """Return one event by our id or the sender's; raise `NotFound`."""
-    found = _rows(
+    found = find_rows(
         session,
         """
         SELECT id, source, external_id, type, state, reason, completion, completed_by, received_at, processed_at,
@@ -134,7 +134,7 @@ def show_event(session: Session, event_id: str) -> Row:
 
 def list_enrollments(session: Session, *, status: str | None, student: str | None, limit: int) -> list[Row]:
     """Return enrolments, newest first, of one status or one student (an e-mail address or an id)."""
-    return _rows(
+    return find_rows(
         session,
         """
         SELECT e.id, e.status, u.email AS student, p.provider_name AS provider, c.course_code AS course,
@@ -155,7 +155,7 @@ def list_enrollments(session: Session, *, status: str | None, student: str | Non
 
 def show_enrollment(session: Session, enrollment_id: str) -> Row:
     """Return one enrolment with its timeline: payment, steps, failures, mails, in the order in which they happened."""
-    found = _rows(
+    found = find_rows(
         session,
         """
         SELECT e.*, u.email AS student, p.provider_name AS provider, p.provider_type, c.course_name, c.course_code
@@ -174,8 +174,4 @@ def show_enrollment(session: Session, enrollment_id: str) -> Row:
 
 def timeline(session: Session, enrollment_id: str) -> list[Row]:
     """Return what happened to an enrolment: `{at, what, state, attempt, duration_ms, detail}`, oldest first."""
-    return _rows(session, f"{TIMELINE} ORDER BY 1", id=enrollment_id)
-
-
-def _rows(session: Session, sql: str, **values: Any) -> list[Row]:
-    return [dict(row._mapping) for row in session.execute(text(sql), values)]
+    return find_rows(session, f"{TIMELINE} ORDER BY 1", id=enrollment_id)

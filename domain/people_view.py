@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db.session import find_rows
 from domain import streak_store
 from domain.errors import NotFound
 
@@ -80,9 +81,5 @@ def person(session: Session, user_id: str) -> Row:
 def show(session: Session, user_id: str) -> Row:
     """Return a person with everything that staff look at; raise `NotFound`."""
     found = person(session, user_id)
-    lists = {name: _rows(session, query, user_id) for name, query in LISTS.items()}
+    lists = {name: find_rows(session, query, id=user_id, limit=MOST) for name, query in LISTS.items()}
     return {**found, **lists, "streak": streak_store.look(session, user_id)}
-
-
-def _rows(session: Session, query: str, user_id: str) -> list[Row]:
-    return [dict(row._mapping) for row in session.execute(text(query), {"id": user_id, "limit": MOST})]

@@ -21,12 +21,12 @@ from db.session import transaction
 from domain import achievement_seeds, achievements, courses, demo, grading_queue, xp
 from domain.levels import SQRT
 from tests.api.conftest import HTML, OTHER, STUDENT, bearer, count, make_enrollment, run
+from tests.api.staff_pages import STAFF, get, post
 from tests.api.test_student import counted_queries
 from tests.assignments.test_assignments import put, submit
 from tests.quizzes.conftest import ESSAY, SINGLE, Staff, Student
 from tests.stack import checkout_event, rows, scalar
 
-STAFF = "grader@example.com"
 OWN = demo.course_id("OWN-101")
 PERSON = f"/ops/students/{STUDENT}"
 MINE = (
@@ -37,21 +37,6 @@ MINE = (
     "ops_manual_pages",
     "ops_audit",
 )
-
-
-def get(client: FlaskClient, path: str, status: int = 200) -> str:
-    """Return a page as staff see it, as plain letters."""
-    answer = client.get(path, headers={**bearer("ops", STAFF), **HTML})
-    assert answer.status_code == status, answer.get_data(as_text=True)
-    return html.unescape(answer.get_data(as_text=True))
-
-
-def post(client: FlaskClient, path: str, status: int = 303, **fields: Any) -> Any:
-    """Send a form as staff."""
-    fields.setdefault("key", str(uuid.uuid4()))
-    answer = client.post(path, data=fields, headers={**bearer("ops", STAFF), **HTML})
-    assert answer.status_code == status, answer.get_data(as_text=True)
-    return answer
 
 
 def actions(*columns: str) -> list[Any]:

@@ -11,27 +11,11 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from tests.api.conftest import HTML, bearer
+from tests.api.staff_pages import get, post
 from tests.manual.conftest import Shop, work_off
 from tests.stack import make_students, rows, scalar
 
-STAFF = "ops@example.com"
 CSV = "enrollment_id,percentage,completed_at\n"
-
-
-def get(client: FlaskClient, path: str, status: int = 200) -> str:
-    """Return a page as staff see it."""
-    answer = client.get(path, headers={**bearer("ops", STAFF), **HTML})
-    assert answer.status_code == status, answer.get_data(as_text=True)
-    return html.unescape(answer.get_data(as_text=True))
-
-
-def post(client: FlaskClient, path: str, status: int = 303, **fields: Any) -> Any:
-    """Send a form as staff."""
-    fields.setdefault("key", str(uuid.uuid4()))
-    answer = client.post(path, data=fields, headers={**bearer("ops", STAFF), **HTML})
-    assert answer.status_code == status, answer.get_data(as_text=True)
-    return answer
 
 
 def actions() -> list[Any]:
