@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     )
     streak_xp: int = Field(0, ge=0, le=1_000_000, description="XP for each active day; 0 for none")
     worker_concurrency: int = Field(64, ge=1, le=1000, description="threads of one worker process")
-    api_workers: int = Field(1, ge=1, le=64, description="processes of the embedded api")
+    api_workers: int = Field(2, ge=1, le=64, description="processes of the embedded api")
     api_threads: int = Field(16, ge=1, le=1000, description="threads of one api process")
     live_streams: int = Field(
         6, ge=0, le=1000, description="event streams that one api process holds, each on a thread of its own"

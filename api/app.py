@@ -206,12 +206,17 @@ def finish(response: Response) -> Response:
 
 
 def _log_request(response: Response) -> None:
-    """Write which route it was, never the filled path or the query, which hold ids and tokens."""
+    """Write which route it was, never the filled path or the query, which hold ids and tokens.
+
+    A view that has something to say of every request leaves its words in `g.told`, so that it takes one line and not two.
+    """
     route = _route()
     write = log.debug if route in QUIET_ROUTES else log.info
     identity = g.get("identity")
+    event, values = g.get("told", ("request", {}))
     write(
-        "request",
+        event,
+        **values,
         method=request.method,
         route=route,
         status=response.status_code,

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import structlog
 from flask import Blueprint, Response, current_app, g, redirect, request
 
-from api.errors import Problem
+from api.errors import Problem, is_outage
 from api.limits import charge
 from api.sessions import KeysUnavailable, Refused
 from api.sessions_bearer import looks_like_token, read_bearer
 from api.sessions_browser import check_same_site
 from api.sessions_cookies import read_session
+from db.group_commit import GroupCommit
 from db.session import transaction
 from domain import identities, tokens
 from domain.identities import Person
@@ -165,8 +166,12 @@ def _refuse(detail: str | None = None) -> Problem:
 def _from_token(plain: str) -> Identity | None:
     if looks_like_token(plain):
         return _sign_in(read_bearer(plain, get_settings(), time.time()))
-    with transaction() as session:
-        return tokens.find(session, plain)
+    return _find_token(plain)
+
+
+# Tokens that come at the same moment are looked up together. A look-up begins after its request came, so that a token
+# is worthless from the moment on in which it was revoked.
+_find_token: GroupCommit[str, Identity | None] = GroupCommit(tokens.find_all, concerns_all=is_outage)
 
 
 def _from_cookie() -> Identity | None:

@@ -11,10 +11,10 @@ from flask import Flask, Response, g, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from api.problems import PROBLEMS
+from db import lean
 
 PROBLEM_JSON = "application/problem+json"
 # Bytes of a JSON body. A resource that takes more says so itself.
@@ -171,7 +171,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(Problem, answer)
     app.register_error_handler(HTTPException, answer_http)
     app.register_error_handler(DBAPIError, answer_database)
-    app.register_error_handler(PoolTimeout, answer_outage)
+    for away in lean.AWAY:
+        app.register_error_handler(away, answer_outage)
     app.register_error_handler(Exception, answer_unexpected)
 
 
@@ -200,8 +201,14 @@ def answer_http(error: HTTPException) -> ResponseReturnValue:
 
 def answer_database(error: DBAPIError) -> Response:
     """Tell a database that cannot be used just now from a mistake of ours."""
-    away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return answer_outage(error) if away else answer_unexpected(error)
+    return answer_outage(error) if is_outage(error) else answer_unexpected(error)
+
+
+def is_outage(error: Exception) -> bool:
+    """Say whether the database cannot be used just now: it is down, busy or too slow."""
+    if isinstance(error, (OperationalError, InterfaceError, *lean.AWAY)):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def answer_outage(error: Exception) -> Response:

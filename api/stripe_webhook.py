@@ -11,13 +11,12 @@ import time
 from typing import Any, TypeGuard
 
 import structlog
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from stripe import SignatureVerificationError, WebhookSignature
 
 from api.auth import public
 from api.errors import Problem, read_raw
 from db import inbox
-from db.session import transaction
 from domain.payments import HANDLED_TYPES
 from settings import get_settings
 from workers import tracing
@@ -41,18 +40,13 @@ def receive() -> Response:
     body = _verified(payload, request.headers.get("Stripe-Signature"))
     event_id, event_type = _name(body)
     kind = "payments.process" if event_type in HANDLED_TYPES else None
-    with tracing.span("inbox store", source="stripe"), transaction() as session:
-        stored = inbox.store(
-            session,
-            source="stripe",
-            external_id=event_id,
-            type=event_type,
-            payload=payload,
-            kind=kind,
-            queue="payments",
-        )
+    with tracing.span("inbox store", source="stripe"):
+        stored = inbox.store_soon(inbox.Event("stripe", event_id, event_type, payload, kind, "payments"))
     verb = "repeated" if stored is None else "stored"
-    log.info(f"[StripeWebhook] {verb}", stripe_event_id=event_id, type=event_type, correlation_id=stored)
+    g.told = (
+        f"[StripeWebhook] {verb}",
+        {"stripe_event_id": event_id, "type": event_type, "correlation_id": stored},
+    )
     return Response(RECEIVED, mimetype="application/json")
 
 

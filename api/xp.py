@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,9 +13,10 @@ from sqlalchemy.orm import Session
 
 from api.auth import current_user_id, requires_user
 from api.enrollments import InputModel, UserName, UuidInput, refuse_others
-from api.errors import Detail, Problem, read_body, read_query
-from api.idempotency import answer_once
+from api.errors import Detail, Problem, is_outage, read_body, read_query
+from api.idempotency import answer_once, read_key
 from api.student import CamelModel, PageQuery, Uuid
+from db.group_commit import GroupCommit
 from db.session import transaction
 from domain import courses, xp, xp_view
 from domain.levels import current_curve, stand
@@ -126,8 +129,11 @@ def award() -> Response:
     """Complete a lesson and give its XP: 200, or 202 for a caller who prefers not to wait."""
     values = read_body(AwardInput)
     refuse_others(values.user_id)
+    lesson = xp.Completion(current_user_id(), values.course_id, values.lesson_id, values.xp_amount)
     wants_async = RESPOND_ASYNC in [part.strip() for part in request.headers.get("Prefer", "").split(",")]
-    return answer_once(values, lambda session, key: _award(session, values, key, wants_async=wants_async))
+    if wants_async or read_key(required=False) is not None:
+        return answer_once(values, lambda session, key: _award(session, lesson, key, wants_async=wants_async))
+    return _award_soon(lesson)
 
 
 @blueprint.get("/api/xp")
@@ -173,13 +179,38 @@ def answer_json(model: BaseModel, status: int = 200) -> Response:
     return Response(model.model_dump_json(by_alias=True), status=status, mimetype="application/json")
 
 
-def _award(session: Session, values: AwardInput, key: str | None, *, wants_async: bool) -> Response:
-    lesson = xp.Completion(current_user_id(), values.course_id, values.lesson_id, values.xp_amount)
-    try:
+def _award(session: Session, lesson: xp.Completion, key: str | None, *, wants_async: bool) -> Response:
+    with _refusals():
         if wants_async:
             courses.check_lesson(session, lesson)
-            return _accept(session, values)
+            return _accept(session, lesson)
         return _answer(xp.complete_lesson(session, current_curve(), lesson, transport_key=key))
+
+
+def _award_soon(lesson: xp.Completion) -> Response:
+    """Complete a lesson in a transaction with those that are completed at the same moment, by itself where that cannot be."""
+    with _refusals():
+        done = _complete(lesson)
+        if done is None:
+            with transaction() as session:
+                done = xp.complete_lesson(session, current_curve(), lesson)
+    return _answer(done)
+
+
+def _complete_group(lessons: Sequence[xp.Completion]) -> Sequence[xp.LessonDone | Exception | None]:
+    return xp.complete_lessons(current_curve(), lessons)
+
+
+_complete: GroupCommit[xp.Completion, xp.LessonDone | None] = GroupCommit(
+    _complete_group, concerns_all=is_outage
+)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Answer what the ledger refuses."""
+    try:
+        yield
     except NotEnrolled:
         raise Problem("not_enrolled") from None
     except NoLesson:
@@ -191,8 +222,8 @@ def _award(session: Session, values: AwardInput, key: str | None, *, wants_async
         raise Problem("xp_amount_differs", errors=errors) from None
 
 
-def _accept(session: Session, values: AwardInput) -> Response:
-    xp.ask_lesson(session, user_id=current_user_id(), lesson_id=values.lesson_id)
+def _accept(session: Session, lesson: xp.Completion) -> Response:
+    xp.ask_lesson(session, user_id=lesson.user_id, lesson_id=lesson.lesson_id)
     response = answer_json(Accepted(status="accepted", message="XP will be awarded"), 202)
     response.headers["Preference-Applied"] = RESPOND_ASYNC
     return response

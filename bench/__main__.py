@@ -8,19 +8,40 @@ import sys
 import time
 from collections.abc import Callable
 
-from bench import bulkhead, dashboard, enrollments, legacy, legacy_beside, startup, sync, webhook_intake, xp
+from bench import (
+    bulkhead,
+    dashboard,
+    enrollments,
+    footprint,
+    latency,
+    legacy,
+    legacy_beside,
+    memory,
+    metrics,
+    simulate,
+    startup,
+    sync,
+    webhook_intake,
+    xp,
+)
 from bench.lab import Lab, open_lab
 from bench.report import Plan, print_context, say
 
 BENCHMARKS: dict[str, Callable[[Lab, Plan], None]] = {
     "webhook_intake": webhook_intake.run,
     "enrollments": enrollments.run,
+    "latency": latency.run,
     "bulkhead": bulkhead.run,
     "sync": sync.run,
+    "sync_million": sync.run_million,
     "legacy": legacy.run,
     "legacy_beside": legacy_beside.run,
     "xp": xp.run,
     "dashboard": dashboard.run,
+    "metrics": metrics.run,
+    "memory": memory.run,
+    "footprint": footprint.run,
+    "simulate": simulate.run,
     "startup": startup.run,
 }
 

@@ -1,6 +1,6 @@
 """A reference: an asyncio loop without a queue and without durability, the limit of what Python does here.
 
-`python -m bench.bare_loop SHARE OF` waits for a notification, takes its share of the pending enrolments, makes the
+`python -m bench.bare_loop SHARE OF IN_FLIGHT` waits for a notification, takes its share of the pending enrolments, makes the
 three calls for many at once, and writes whatever has finished since the last write in one statement.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import select
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -18,7 +20,6 @@ from psycopg2.extras import execute_values
 from settings import get_settings
 
 CHANNEL = "bench_go"
-IN_FLIGHT = 200
 SELECT = """
     SELECT e.id, u.id, u.email, u.name, c.course_code FROM partner_lms_enrollments e
     JOIN users u ON u.id = e.student_id JOIN partner_courses c ON c.id = e.course_id
@@ -36,19 +37,24 @@ Done = tuple[str, str, str]
 class Loop:
     """One process's loop."""
 
-    def __init__(self, connection: Any, session: aiohttp.ClientSession) -> None:
+    def __init__(self, connection: Any, session: aiohttp.ClientSession, in_flight: int) -> None:
         self._connection, self._session = connection, session
-        self._free = asyncio.Semaphore(IN_FLIGHT)
+        self._free = asyncio.Semaphore(in_flight)
         self._done: list[Done] = []
 
-    async def enroll_all(self, pending: list[tuple[str, ...]]) -> None:
-        """Enrol all of them and store what came of it."""
-        work = asyncio.gather(*(self._enroll(*row) for row in pending))
+    async def enroll_all(self, pending: Sequence[tuple[str, ...]], due: Sequence[float] = ()) -> None:
+        """Enrol all of them and store what came of it; each not before it is due (seconds since 1970), if that is said."""
+        times = due or [0.0] * len(pending)
+        work = asyncio.gather(*(self._enroll_at(at, row) for at, row in zip(times, pending, strict=True)))
         while not work.done():
             await asyncio.sleep(0.005)
             await self._store()
         await work
         await self._store()
+
+    async def _enroll_at(self, at: float, row: tuple[str, ...]) -> None:
+        await asyncio.sleep(max(0.0, at - time.time()))
+        await self._enroll(*row)
 
     async def _enroll(self, id: str, student: str, email: str, name: str, course_code: str) -> None:
         async with self._free:
@@ -81,7 +87,7 @@ def write(connection: Any, done: list[Done]) -> None:
         execute_values(cursor, UPDATE, done, page_size=len(done))
 
 
-async def serve(share: int, of: int) -> None:
+async def serve(share: int, of: int, in_flight: int) -> None:
     """Work each time a notification arrives, until this process is ended."""
     settings = get_settings()
     assert settings.sandbox_api_key is not None
@@ -101,8 +107,8 @@ async def serve(share: int, of: int) -> None:
             with connection, connection.cursor() as cursor:
                 cursor.execute(SELECT, (of, share))
                 pending = cursor.fetchall()
-            await Loop(connection, session).enroll_all(pending)
+            await Loop(connection, session, in_flight).enroll_all(pending)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(serve(*map(int, sys.argv[1:4])))

@@ -1,7 +1,8 @@
 """Enrolments per second, from the first that is due to the last that is active, at three latencies of the partner.
 
-Usher with all its guarantees, as in production: relay, workers, look-ups, checkpoints, leases. Against it a naive
-Celery task in the same pool with as many threads, and two asyncio loops without a queue and without any guarantee.
+Usher with all its guarantees, as in production: relay, workers, checkpoints, leases, audit. Against it a naive Celery
+task in the same pool, and asyncio loops without a queue and without any guarantee. Each has two processes with
+`CONCURRENCY` enrolments at once in each; for Usher the partner's cap is raised to what that makes together.
 
 The workers here serve the queue of enrolments only: the welcome mails are asked for and rung, and left unsent.
 """
@@ -19,12 +20,15 @@ from bench import bare_loop, cohort
 from bench.lab import Lab
 from bench.report import Figure, Plan, say
 from db.session import transaction
-from settings import get_settings
+from workers.relay import SYNC_SHARE
 
 LATENCIES = (0, 50, 200)  # milliseconds
 PROCESSES = 2
+CONCURRENCY = 100
 # The loops are done so soon that filling and draining them would be all that is seen: they get more rows.
-LOOP_FACTOR = 4
+LOOP_FACTOR = 2
+# Calls that an enrolment takes: nobody gets through with less than these, one after the other.
+CALLS = 3
 PATIENCE = 180.0  # seconds
 
 TOOK = text(
@@ -39,7 +43,7 @@ Start = Callable[[int], float]
 
 def run(lab: Lab, plan: Plan) -> None:
     """Measure at each latency, subject and references in turn."""
-    count = 100 if plan.quick else 500
+    count = 400 if plan.quick else 2_000
     contenders: dict[str, tuple[Start, int]] = {
         "usher": (start_usher, count),
         "naive_celery": (start_naive, count),
@@ -56,25 +60,28 @@ def run(lab: Lab, plan: Plan) -> None:
                 before = lab.cpu()
                 seconds = measure(lab, start, rows, latency)
                 figure.add(who, rows / seconds, **cost(who, before, lab.cpu(), rows))
+            if latency:
+                figure.add("concurrency_limit", PROCESSES * CONCURRENCY / (CALLS * latency / 1000))
         figure.print()
 
 
 def start_processes(lab: Lab) -> None:
-    """Start the partner, Usher's relay and workers, and the references' processes.
-
-    The partner's cap is raised to twice the workers' threads: what limits is the same as for the naive task.
-    """
-    lab.set_env("PARTNER_CONCURRENCY", str(2 * PROCESSES * get_settings().worker_concurrency))
+    """Start the partner, Usher's relay and workers, and the references' processes."""
+    lab.set_env("WORKER_CONCURRENCY", str(CONCURRENCY))
+    lab.set_env("PARTNER_CONCURRENCY", str(PROCESSES * CONCURRENCY + SYNC_SHARE))
     lab.start_sandbox()
     lab.start_relay()
     quiet = ("--without-gossip", "--without-mingle")
-    threads = str(get_settings().worker_concurrency)
     for number in range(PROCESSES):
         lab.start_worker(f"usher{number}", "workers", *quiet, "--queues", "enroll.sandbox")
-        pool = ("--pool", "threads", "--concurrency", threads, "--loglevel", "INFO")
+        pool = ("--pool", "threads", "--concurrency", str(CONCURRENCY), "--loglevel", "INFO")
         lab.start_worker(f"naive_celery{number}", "bench.naive_celery", *quiet, *pool)
         name = f"asyncio_loop{number}"
-        lab.start(name, ["bench.bare_loop", str(number), str(PROCESSES)], lab.says(name, "listening"))
+        lab.start(
+            name,
+            ["bench.bare_loop", str(number), str(PROCESSES), str(CONCURRENCY)],
+            lab.says(name, "listening"),
+        )
 
 
 def measure(lab: Lab, start: Start, count: int, latency: int) -> float:

@@ -24,6 +24,8 @@ STRIPE_SECRET = "whsec_bench_0123456789abcdef0123456789abcdef"
 SANDBOX_KEY = "sandbox-key-for-the-benchmarks"
 # Seconds until a process has to be ready.
 PATIENCE = 30.0
+# Processor seconds in half a second that count as none.
+IDLE = 0.03
 
 
 class Lab:
@@ -75,6 +77,21 @@ class Lab:
         """Start a Celery worker of this app."""
         command = ["celery", "-A", app, "worker", "--hostname", f"{name}@bench", *arguments]
         self.start(name, command, self.says(name, " ready."))
+
+    def settle(self) -> None:
+        """Wait until what was started is idle: a server that answers may have processes that still load the app."""
+        deadline = time.monotonic() + PATIENCE
+        before, spent = 0.0, sum(self.cpu().values())
+        while spent - before > IDLE and time.monotonic() < deadline:
+            time.sleep(0.5)
+            before, spent = spent, sum(self.cpu().values())
+
+    def stop_one(self, name: str) -> None:
+        """End one process."""
+        pid = self.pids.pop(name)
+        process = next(one for one in self._processes if one.pid == pid)
+        self._processes.remove(process)
+        stop_process(process, grace=8)
 
     def stop(self) -> None:
         """End every process."""

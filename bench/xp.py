@@ -1,8 +1,9 @@
 """XP awards per second: a lesson completed over HTTP, its entry, total and enrolment committed before the answer.
 
 The api runs as `usher run` starts it; each request is a student's with an API token, who completes a lesson for the first
-time. Against it pgbench on the same PostgreSQL: running our own statement, and running the tightest SQL that leaves the
-same rows behind: one data-modifying CTE on tables without triggers.
+time. Against it the same over the ORM as one writes it first, behind the same gunicorn, and pgbench on the same
+PostgreSQL: running our own statement, and running the tightest SQL that leaves the same rows behind: one data-modifying
+CTE on tables without triggers.
 """
 
 from __future__ import annotations
@@ -103,8 +104,12 @@ def run(lab: Lab, plan: Plan) -> None:
     lab.set_env("RATE_LIMIT", "0")
     prepare()
     school = School()
-    port = lab.start_gunicorn("api", "api.app:create_app()", "/healthz")
-    post(WARM_UP, port, 16, school)
+    ports = {
+        "usher": lab.start_gunicorn("api", "api.app:create_app()", "/healthz"),
+        "plain_orm": lab.start_gunicorn("plain_orm", "bench.plain_orm:app", "/healthz"),
+    }
+    for port in ports.values():
+        post(WARM_UP, port, 16, school)
     ours = re.sub(r"(?<!:):(\w+)", lambda name: OURS[name[1]], xp.COMPLETE_LESSON.text)
     statements = {
         "pgbench_ours": ours,
@@ -114,7 +119,8 @@ def run(lab: Lab, plan: Plan) -> None:
         say(f"  {connections} connections")
         figure = Figure("xp", f"{connections} connections", "awards/s")
         for _ in range(plan.rounds):
-            measure_http(figure, lab, port, connections, seconds, school)
+            for who, port in ports.items():
+                measure_http(figure, lab, who, port, connections, seconds, school)
             for who, statement in statements.items():
                 measure_pgbench(figure, lab, who, statement, connections, seconds, school)
         figure.print()
@@ -173,7 +179,7 @@ def prepare() -> None:
 
 
 def measure_http(
-    figure: Figure, lab: Lab, port: int, connections: int, seconds: float, school: School
+    figure: Figure, lab: Lab, who: str, port: int, connections: int, seconds: float, school: School
 ) -> None:
     """Note one round over HTTP; every award that was answered has to be in the ledger."""
     school.open_course()
@@ -184,11 +190,11 @@ def measure_http(
         raise RuntimeError(f"{tally.accepted} awards were answered, {count_entries() - entries} are stored")
     milliseconds = [1000 * time for time in tally.times]
     figure.add(
-        "usher",
+        who,
         tally.accepted / tally.seconds,
         p50_ms=percentile(milliseconds, 0.5),
         p99_ms=percentile(milliseconds, 0.99),
-        api_cpu_ms=spent["api"],
+        api_cpu_ms=spent["api" if who == "usher" else who],
         postgres_cpu_ms=spent["postgres"],
     )
 

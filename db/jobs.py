@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -99,18 +99,36 @@ ENQUEUE_ONCE = text(
     RETURNING id
     """
 )
+ENQUEUE_MANY_ONCE = text(
+    """
+    INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, traceparent, next_run_at)
+    SELECT kind, business_key, queue, partner, subject_id, correlation_id, traceparent,
+        now() + delay * interval '1 second'
+    FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
+        kind text, business_key text, queue text, partner text, subject_id uuid, correlation_id text,
+        traceparent text, delay double precision)
+    ON CONFLICT (kind, business_key) DO NOTHING
+    """
+)
 NOTIFY = text("SELECT pg_notify(:channel, '')")
 
+# Locked in one order, so that two who were rung for the same jobs do not wait for each other.
 CLAIM = text(
     """
     UPDATE jobs SET state = 'running', token = token + 1, claims = claims + 1, lease_owner = :owner, rung_at = NULL,
         next_run_at = now() + :lease * interval '1 second', updated_at = now()
-    WHERE id = :id AND state IN ('ready', 'running') AND next_run_at <= now()
-        AND NOT EXISTS (
-            SELECT 1 FROM partner_states s
-            WHERE s.partner = jobs.partner AND (s.paused_at IS NOT NULL OR s.open_until > now())
-        )
-    RETURNING id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id, traceparent
+    FROM (
+        SELECT j.id FROM jobs j
+        WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.state IN ('ready', 'running') AND j.next_run_at <= now()
+            AND NOT EXISTS (
+                SELECT 1 FROM partner_states s
+                WHERE s.partner = j.partner AND (s.paused_at IS NOT NULL OR s.open_until > now())
+            )
+        ORDER BY j.id FOR UPDATE OF j
+    ) AS due
+    WHERE jobs.id = due.id
+    RETURNING jobs.id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id,
+        traceparent
     """
 )
 CLAIM_DUE = text(
@@ -128,22 +146,30 @@ CLAIM_DUE = text(
     RETURNING id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id, traceparent
     """
 )
-STEPS = text("SELECT step, state, result, attempt FROM job_steps WHERE job_id = :id")
+STEPS = text(
+    "SELECT job_id, step, state, result, attempt FROM job_steps WHERE job_id = ANY(CAST(:ids AS uuid[]))"
+)
 
-# One statement: check the fence and renew the lease, mark one step done, mark the next one started.
+# One statement: check the fences and renew the leases, mark steps done, mark the next ones started. A lease that was
+# renewed a moment ago is only locked, which spares the table a new version of the row.
 ADVANCE = text(
     """
-    WITH fence AS (
+    WITH asked AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m(
+            id uuid, token bigint, attempt int, done text, result jsonb, duration_ms int, begin text)
+    ), fence AS (
+        SELECT asked.* FROM asked JOIN jobs USING (id)
+        WHERE jobs.token = asked.token AND jobs.state = 'running' FOR NO KEY UPDATE OF jobs
+    ), renewed AS (
         UPDATE jobs SET next_run_at = now() + :lease * interval '1 second', updated_at = now()
-        WHERE id = :id AND token = :token AND state = 'running'
-        RETURNING id
+        FROM fence WHERE jobs.id = fence.id AND jobs.next_run_at < now() + 0.75 * :lease * interval '1 second'
     ), finished AS (
-        UPDATE job_steps SET state = 'done', result = CAST(:result AS jsonb), duration_ms = :duration_ms,
-            finished_at = clock_timestamp(), token = :token
-        FROM fence WHERE job_id = fence.id AND step = :done
+        UPDATE job_steps SET state = 'done', result = fence.result, duration_ms = fence.duration_ms,
+            finished_at = clock_timestamp(), token = fence.token
+        FROM fence WHERE job_id = fence.id AND step = fence.done
     ), begun AS (
         INSERT INTO job_steps (job_id, step, token, attempt)
-        SELECT fence.id, CAST(:next AS text), :token, :attempt FROM fence WHERE CAST(:next AS text) IS NOT NULL
+        SELECT id, begin, token, attempt FROM fence WHERE begin IS NOT NULL
         ON CONFLICT (job_id, step) DO UPDATE SET state = 'started', token = excluded.token,
             attempt = excluded.attempt, started_at = clock_timestamp(), finished_at = NULL, duration_ms = NULL
     )
@@ -152,14 +178,25 @@ ADVANCE = text(
 )
 RELEASE = text(
     """
-    UPDATE jobs SET
-        state = CASE WHEN rerun AND :state IN ('done', 'failed') THEN 'ready' ELSE :state END, rerun = false,
-        next_run_at = CASE WHEN :delay IS NULL THEN now() ELSE now() + CAST(:delay AS double precision) * interval '1 second' END,
-        attempts = :attempts, claims = 0, lease_owner = NULL, rung_at = NULL,
-        last_error = :last_error, traceback = :traceback,
-        finished_at = CASE WHEN :state = 'ready' THEN NULL ELSE now() END, updated_at = now()
-    WHERE id = :id AND token = :token AND state = 'running'
-    RETURNING state
+    WITH asked AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:endings AS jsonb)) AS e(
+            id uuid, token bigint, state text, delay double precision, attempts int, error text, traceback text,
+            done text, result jsonb, duration_ms int)
+    ), fence AS (
+        UPDATE jobs SET
+            state = CASE WHEN rerun AND asked.state IN ('done', 'failed') THEN 'ready' ELSE asked.state END,
+            rerun = false, next_run_at = now() + coalesce(asked.delay, 0) * interval '1 second',
+            attempts = asked.attempts, claims = 0, lease_owner = NULL, rung_at = NULL,
+            last_error = asked.error, traceback = asked.traceback,
+            finished_at = CASE WHEN asked.state = 'ready' THEN NULL ELSE now() END, updated_at = now()
+        FROM asked WHERE jobs.id = asked.id AND jobs.token = asked.token AND jobs.state = 'running'
+        RETURNING jobs.id, jobs.state
+    ), finished AS (
+        UPDATE job_steps SET state = 'done', result = asked.result, duration_ms = asked.duration_ms,
+            finished_at = clock_timestamp(), token = asked.token
+        FROM asked JOIN fence USING (id) WHERE job_id = asked.id AND step = asked.done
+    )
+    SELECT id, state FROM fence
     """
 )
 
@@ -218,13 +255,20 @@ def enqueue(session: Session, job: Enqueue, *, once: bool = False) -> str | None
     return None if found is None else str(found)
 
 
-def claim(session: Session, job_id: str, *, owner: str, lease: float) -> Claim | None:
-    """Take a due job for `lease` seconds and raise its token.
+def enqueue_once(session: Session, asked: Sequence[Enqueue], traceparents: Sequence[str | None]) -> None:
+    """Write several jobs at once, each in the trace of its own; those that exist are left as they are."""
+    rows = [{**vars(job), "traceparent": own} for job, own in zip(asked, traceparents, strict=True)]
+    session.execute(ENQUEUE_MANY_ONCE, {"jobs": json.dumps(rows)})
+    session.execute(NOTIFY, {"channel": CHANNEL})
 
-    None when another worker has it, it is not due, or its partner is paused or its circuit open.
+
+def claim(session: Session, job_ids: Sequence[str], *, owner: str, lease: float) -> list[Claim]:
+    """Take those of these jobs that are due for `lease` seconds and raise their tokens.
+
+    Left out are those that another worker has, and those whose partner is paused or its circuit open.
     """
-    row = session.execute(CLAIM, {"id": job_id, "owner": owner, "lease": lease}).one_or_none()
-    return None if row is None else _claim(row)
+    rows = session.execute(CLAIM, {"ids": list(job_ids), "owner": owner, "lease": lease})
+    return [_claim(row) for row in rows]
 
 
 def claim_due(session: Session, kinds: Sequence[str], *, owner: str, lease: float) -> Claim | None:
@@ -242,67 +286,85 @@ class StepRecord:
     attempt: int
 
 
-def load_steps(session: Session, job_id: str) -> dict[str, StepRecord]:
-    """Return the job's steps by name."""
-    rows = session.execute(STEPS, {"id": job_id})
-    return {row.step: StepRecord(row.state, row.result, row.attempt) for row in rows}
+def load_steps(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, StepRecord]]:
+    """Return the steps of each of these jobs by name."""
+    found: dict[str, dict[str, StepRecord]] = {job_id: {} for job_id in job_ids}
+    for row in session.execute(STEPS, {"ids": list(job_ids)}):
+        found[str(row.job_id)][row.step] = StepRecord(row.state, row.result, row.attempt)
+    return found
 
 
-def advance(
-    session: Session,
-    held: Claim,
-    *,
-    lease: float,
-    done: str | None = None,
-    result: dict[str, Any] | None = None,
-    duration_ms: int | None = None,
-    begin: str | None = None,
-) -> None:
-    """Mark `done` done and `begin` started, and renew the lease; raise `LeaseLost` when the claim no longer holds."""
-    row = session.execute(
-        ADVANCE,
+@dataclass(frozen=True)
+class Done:
+    """A step that got done: its result, and the milliseconds that it took."""
+
+    step: str
+    result: dict[str, Any]
+    duration_ms: int
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a job writes on its way: a step that is done, and the next one that begins."""
+
+    held: Claim
+    done: Done | None = None
+    begin: str | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ends: the job's new state, due in `delay` seconds; the last step may be done with it."""
+
+    held: Claim
+    state: str
+    delay: float | None = None
+    attempts: int = 0
+    error: str | None = None
+    traceback: str | None = None
+    done: Done | None = None
+
+
+def advance(session: Session, moves: Sequence[Move], *, lease: float) -> None:
+    """Write these moves and renew the leases; raise `LeaseLost` when one of the claims no longer holds."""
+    asked = [
+        {"id": move.held.id, "token": move.held.token, "attempt": move.held.attempts + 1, "begin": move.begin}
+        | _columns(move.done)
+        for move in moves
+    ]
+    held = session.execute(ADVANCE, {"moves": json.dumps(asked), "lease": lease}).scalars()
+    _check_fences(moves, {str(id) for id in held})
+
+
+def release(session: Session, endings: Sequence[Ending]) -> None:
+    """Give jobs back in their new states; raise `LeaseLost` when one of the claims no longer holds."""
+    asked = [
         {
-            "id": held.id,
-            "token": held.token,
-            "lease": lease,
-            "done": done,
-            "result": None if result is None else json.dumps(result),
-            "duration_ms": duration_ms,
-            "next": begin,
-            "attempt": held.attempts + 1,
-        },
-    ).one_or_none()
-    if row is None:
-        raise LeaseLost(held.id)
-
-
-def release(
-    session: Session,
-    held: Claim,
-    state: str,
-    *,
-    delay: float | None = None,
-    attempts: int | None = None,
-    error: str | None = None,
-    traceback: str | None = None,
-) -> None:
-    """Give the job back in its new state, due in `delay` seconds; raise `LeaseLost` when the claim no longer holds."""
-    row = session.execute(
-        RELEASE,
-        {
-            "id": held.id,
-            "token": held.token,
-            "state": state,
-            "delay": delay,
-            "attempts": held.attempts if attempts is None else attempts,
-            "last_error": error,
-            "traceback": traceback,
-        },
-    ).one_or_none()
-    if row is None:
-        raise LeaseLost(held.id)
-    if row.state == "ready":
+            "id": ending.held.id,
+            "token": ending.held.token,
+            "state": ending.state,
+            "delay": ending.delay,
+            "attempts": ending.attempts,
+            "error": ending.error,
+            "traceback": ending.traceback,
+        }
+        | _columns(ending.done)
+        for ending in endings
+    ]
+    states = {str(row.id): row.state for row in session.execute(RELEASE, {"endings": json.dumps(asked)})}
+    _check_fences(endings, states.keys())
+    if "ready" in states.values():
         session.execute(NOTIFY, {"channel": CHANNEL})
+
+
+def _columns(done: Done | None) -> dict[str, Any]:
+    return {} if done is None else {"done": done.step, "result": done.result, "duration_ms": done.duration_ms}
+
+
+def _check_fences(written: Sequence[Move | Ending], held: Collection[str]) -> None:
+    lost = [one.held.id for one in written if one.held.id not in held]
+    if lost:
+        raise LeaseLost(", ".join(lost))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ side by side. Every write of the walk is guarded by status and generation: what 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,30 @@ WITH_ALL = """
 """
 LOAD = text(f"{WITH_ALL} WHERE e.id = :id")
 LOAD_MANY = text(f"{WITH_ALL} WHERE e.id = ANY(CAST(:ids AS uuid[])) ORDER BY e.id")
+# Over many enrolments at once; a later generation than the one that was read has its own seat.
+RECORD_ACCOUNTS = text(
+    """
+    UPDATE partner_lms_enrollments e SET external_account_id = given.value, updated_at = now()
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(id uuid, generation int, value text)
+    WHERE e.id = given.id AND e.generation = given.generation
+    """
+)
+RECORD_SEATS = text(
+    """
+    UPDATE partner_lms_enrollments e SET external_enrollment_id = given.value, enrolled_at = now(), updated_at = now()
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(id uuid, generation int, value text)
+    WHERE e.id = given.id AND e.generation = given.generation
+    """
+)
+ACTIVATE = text(
+    """
+    UPDATE partner_lms_enrollments e SET launch_checked_at = now(), failure_reason = NULL, updated_at = now(),
+        status = CASE WHEN e.completed_at IS NULL THEN 'active' ELSE 'completed' END
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(id uuid, generation int)
+    WHERE e.id = given.id AND e.generation = given.generation AND e.status = 'pending'
+    RETURNING e.id
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -135,6 +160,11 @@ def load_many(session: Session, ids: Collection[str]) -> list[Enrollment]:
     return [Enrollment(**row._mapping) for row in session.execute(LOAD_MANY, {"ids": list(ids)})]
 
 
+def load_by_id(session: Session, ids: Collection[str]) -> dict[str, Enrollment]:
+    """Return those of these enrolments that exist by their ids."""
+    return {enrollment.id: enrollment for enrollment in load_many(session, ids)}
+
+
 def lock(session: Session, enrollment_id: str) -> Enrollment:
     """Lock an enrolment's row until the transaction ends, and return it; raise `NotFound`."""
     session.execute(
@@ -188,49 +218,51 @@ def start_walk(session: Session, enrollment: Enrollment, *, once: bool = False) 
     )
 
 
-def is_wanted(session: Session, enrollment: Enrollment) -> bool:
-    """Say whether the enrolment is still what it was when it was read."""
+def are_wanted(session: Session, enrollments: Sequence[Enrollment]) -> list[bool]:
+    """Say of each of these enrolments whether it is still what it was when it was read."""
     found = session.execute(
-        text("SELECT status, generation FROM partner_lms_enrollments WHERE id = :id"), {"id": enrollment.id}
-    ).one()
-    return (found.status, found.generation) == (enrollment.status, enrollment.generation)
+        text(
+            "SELECT id, status, generation FROM partner_lms_enrollments WHERE id = ANY(CAST(:ids AS uuid[]))"
+        ),
+        {"ids": [enrollment.id for enrollment in enrollments]},
+    )
+    now = {str(row.id): (row.status, row.generation) for row in found}
+    return [now[enrollment.id] == (enrollment.status, enrollment.generation) for enrollment in enrollments]
 
 
-def record_account(session: Session, enrollment: Enrollment, account_id: str) -> None:
-    """Save the partner's account id, whatever became of the enrolment meanwhile: giving back needs it too."""
-    _write(session, enrollment, "external_account_id = :value", value=account_id)
+def record_accounts(session: Session, taken: Sequence[tuple[Enrollment, str]]) -> None:
+    """Save the partner's account ids, whatever became of the enrolments meanwhile: giving back needs them too."""
+    session.execute(RECORD_ACCOUNTS, {"rows": _rows(taken)})
 
 
-def record_seat(session: Session, enrollment: Enrollment, seat_id: str) -> None:
-    """Save the partner's enrolment id and when the seat was taken, whatever became of the enrolment meanwhile."""
-    _write(session, enrollment, "external_enrollment_id = :value, enrolled_at = now()", value=seat_id)
+def record_seats(session: Session, taken: Sequence[tuple[Enrollment, str]]) -> None:
+    """Save the partner's enrolment ids and when the seats were taken, whatever became of the enrolments meanwhile."""
+    session.execute(RECORD_SEATS, {"rows": _rows(taken)})
 
 
 def record_release(session: Session, enrollment: Enrollment) -> None:
     """Save that the partner has the seat back."""
     _write(session, enrollment, "released_at = now()")
-    failures.resolve_for_enrollment(session, enrollment.id)
+    failures.resolve_for_enrollments(session, [enrollment.id])
 
 
-def activate(session: Session, enrollment: Enrollment) -> None:
-    """Open the course to the student and ask for the mail that says so: never before access was confirmed.
+def activate(session: Session, opened: Sequence[tuple[Enrollment, str | None]]) -> None:
+    """Open courses to their students and ask for the mails that say so: never before access was confirmed.
 
-    A course that was completed before it was suspended is completed again.
+    Each enrolment comes with the trace that it belongs to. A course that was completed before it was suspended is
+    completed again. Raises `NoLongerWanted` where one of them is not pending any more.
     """
-    written = session.execute(
-        text(
-            "UPDATE partner_lms_enrollments SET launch_checked_at = now(), failure_reason = NULL, updated_at = now(),"
-            " status = CASE WHEN completed_at IS NULL THEN 'active' ELSE 'completed' END"
-            " WHERE id = :id AND status = 'pending' AND generation = :generation RETURNING id"
-        ),
-        {"id": enrollment.id, "generation": enrollment.generation},
-    )
-    if written.one_or_none() is None:
-        raise NoLongerWanted(f"enrolment {enrollment.id} is not pending any more")
-    failures.resolve_for_enrollment(session, enrollment.id)
-    if enrollment.generation > 1:
-        xp_partners.ask(session, enrollment.id, enrollment.correlation_id)
-    tell(session, enrollment, "welcome" if enrollment.generation == 1 else "restored")
+    seats = [enrollment for enrollment, _ in opened]
+    written = session.execute(ACTIVATE, {"rows": _rows([(seat, None) for seat in seats])}).scalars()
+    missing = {seat.id for seat in seats} - {str(id) for id in written}
+    if missing:
+        raise NoLongerWanted(f"not pending any more: enrolment {', '.join(missing)}")
+    failures.resolve_for_enrollments(session, [seat.id for seat in seats])
+    mails = [_mail(seat, "welcome" if seat.generation == 1 else "restored") for seat in seats]
+    jobs.enqueue_once(session, mails, [trace for _, trace in opened])
+    for seat in seats:
+        if seat.generation > 1:
+            xp_partners.ask(session, seat.id, seat.correlation_id)
 
 
 def revoke(session: Session, enrollment: Enrollment) -> None:
@@ -366,16 +398,16 @@ def release_again(session: Session, enrollment_id: str, seat_id: str) -> bool:
 
 def tell(session: Session, enrollment: Enrollment, template: str) -> None:
     """Ask for a mail to the student, once for each generation of the seat."""
-    jobs.enqueue(
-        session,
-        jobs.Enqueue(
-            kind=SEND_MAIL,
-            business_key=f"{template}:{enrollment.id}:{enrollment.generation}",
-            queue="mail",
-            subject_id=enrollment.id,
-            correlation_id=enrollment.correlation_id,
-        ),
-        once=True,
+    jobs.enqueue(session, _mail(enrollment, template), once=True)
+
+
+def _mail(enrollment: Enrollment, template: str) -> jobs.Enqueue:
+    return jobs.Enqueue(
+        kind=SEND_MAIL,
+        business_key=f"{template}:{enrollment.id}:{enrollment.generation}",
+        queue="mail",
+        subject_id=enrollment.id,
+        correlation_id=enrollment.correlation_id,
     )
 
 
@@ -403,6 +435,11 @@ def _set_status(session: Session, enrollment: Enrollment, status: str) -> None:
         text("UPDATE partner_lms_enrollments SET status = :status, updated_at = now() WHERE id = :id"),
         {"id": enrollment.id, "status": status},
     )
+
+
+def _rows(values: Sequence[tuple[Enrollment, str | None]]) -> str:
+    """Return what the statements over many enrolments take: the generation that was read, and a value for each."""
+    return json.dumps([{"id": e.id, "generation": e.generation, "value": value} for e, value in values])
 
 
 def _write(session: Session, enrollment: Enrollment, assignment: str, **values: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -42,14 +44,14 @@ def record(
     session.execute(RECORD, {key: value for key, value in locals().items() if key != "session"})
 
 
-def resolve_for_enrollment(session: Session, enrollment_id: str) -> None:
-    """Mark an enrolment's failures as resolved, since it got through."""
+def resolve_for_enrollments(session: Session, enrollment_ids: Sequence[str]) -> None:
+    """Mark the failures of enrolments as resolved, since they got through."""
     session.execute(
         text(
             "UPDATE partner_lms_enrollment_failures SET resolved_at = now()"
-            " WHERE enrollment_id = :id AND resolved_at IS NULL"
+            " WHERE enrollment_id = ANY(CAST(:ids AS uuid[])) AND resolved_at IS NULL"
         ),
-        {"id": enrollment_id},
+        {"ids": list(enrollment_ids)},
     )
 
 

@@ -160,7 +160,7 @@ def record(session: Session, planned: Plan, written: Written, *, actor: str, rea
     """Note that a file was written, in the audit and as the partner's sync."""
     for provider_id in {entry.provider_id for entry in planned.entries}:
         progress.begin(session, provider_id)
-        progress.finish(session, provider_id, full=False)
+        progress.finish(session, provider_id)
     staff.record(
         session,
         actor=actor,

@@ -311,10 +311,10 @@ def _claim(session: Session, item_id: str, version: int | None) -> tuple[Any, En
 
 def _record_seat(session: Session, enrollment: Enrollment, done: Done) -> None:
     if done.account_id is not None:
-        enrollments.record_account(session, enrollment, done.account_id)
+        enrollments.record_accounts(session, [(enrollment, done.account_id)])
     try:
         with session.begin_nested():
-            enrollments.record_seat(session, enrollment, done.enrollment_id or enrollment.seat_reference)
+            enrollments.record_seats(session, [(enrollment, done.enrollment_id or enrollment.seat_reference)])
     except IntegrityError:
         raise SeatTaken(
             f"another enrolment has the id {done.enrollment_id} at {enrollment.provider_name}"

@@ -221,9 +221,9 @@ def skip(
     session.execute(MARK_DONE, values)
     try:
         if step == "account":
-            enrollments.record_account(session, enrollment, partner_id or "")
+            enrollments.record_accounts(session, [(enrollment, partner_id or "")])
         elif step == "seat":
-            enrollments.record_seat(session, enrollment, partner_id or "")
+            enrollments.record_seats(session, [(enrollment, partner_id or "")])
     except IntegrityError:
         raise NotPossible("another enrolment has this seat") from None
     _record(session, "enrollment.skip", enrollment_id, who, {"step": step, "partner_id": partner_id})

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from db import jobs
-from domain import xp_partners
+from db import jobs, trace
+from domain import xp, xp_partners
 from domain.errors import NotFound
 
 SYNC = "progress.sync"
@@ -29,17 +30,23 @@ DUE = text(
     SELECT id FROM partner_lms_providers WHERE active ON CONFLICT DO NOTHING
     """
 )
+# One look into the index of active seats for each partner: as EXISTS it became a scan of all seats, which finds nothing for
+# a partner without active ones.
 CLAIM_DUE = text(
     """
     UPDATE partner_sync_states s SET next_due_at = now() + coalesce(c.sync_interval, :interval) * interval '1 second'
     FROM partner_lms_providers p LEFT JOIN partner_connections c ON c.provider_type = p.provider_type
     WHERE p.id = s.provider_id AND p.active AND s.next_due_at <= now() AND p.provider_type = ANY(:types)
-        AND EXISTS (SELECT 1 FROM partner_lms_enrollments e WHERE e.provider_id = p.id AND e.status = 'active')
+        AND (
+            SELECT e.id FROM partner_lms_enrollments e WHERE e.provider_id = p.id AND e.status = 'active'
+            ORDER BY e.id LIMIT 1
+        ) IS NOT NULL
     RETURNING p.id, p.provider_type
     """
 )
 # The provider's own rule from how many per cent on a seat counts as completed.
 COMPLETE_AT = text("SELECT complete_at FROM partner_connections WHERE provider_type = :type")
+KNOWN_AWARDS = text("SELECT business_key FROM jobs WHERE kind = :kind AND business_key = ANY(:keys)")
 COMPLETED = text(
     "SELECT generation, correlation_id FROM partner_lms_enrollments WHERE id = :id AND status = 'completed'"
 )
@@ -90,13 +97,12 @@ class Target:
 
 @dataclass(frozen=True)
 class SyncState:
-    """Where a partner's sync stands."""
+    """Where a partner's sync goes on."""
 
     provider_id: str
     provider_type: str
     cursor: str | None
     position: str | None
-    full_due: bool
     bulk: bool
 
 
@@ -120,7 +126,10 @@ def ask_sync(session: Session, provider_id: str, provider_type: str) -> None:
 
 
 def begin(session: Session, provider_id: str) -> SyncState:
-    """Return where this partner's sync goes on, and note when it began."""
+    """Return where this partner's sync goes on, and note when it began.
+
+    While a pass through the whole feed is under way, `full_at` is empty: one that was broken off goes on at its cursor.
+    """
     session.execute(
         text("INSERT INTO partner_sync_states (provider_id) VALUES (:id) ON CONFLICT DO NOTHING"),
         {"id": provider_id},
@@ -128,10 +137,11 @@ def begin(session: Session, provider_id: str) -> SyncState:
     row = session.execute(
         text(
             """
-            UPDATE partner_sync_states s SET started_at = now(), last_calls = 0, last_changed = 0, last_failed = 0
+            UPDATE partner_sync_states s SET started_at = now(), last_calls = 0, last_changed = 0, last_failed = 0,
+                cursor = CASE WHEN s.full_at < now() - :full_every * interval '1 second' THEN NULL ELSE s.cursor END,
+                full_at = CASE WHEN s.full_at < now() - :full_every * interval '1 second' THEN NULL ELSE s.full_at END
             FROM partner_lms_providers p WHERE p.id = s.provider_id AND s.provider_id = :id
             RETURNING s.provider_id, p.provider_type, s.cursor, s.position,
-                s.full_at IS NULL OR s.full_at < now() - :full_every * interval '1 second' AS full_due,
                 coalesce((p.metadata ->> 'bulk_progress')::boolean, true) AS bulk
             """
         ),
@@ -139,9 +149,7 @@ def begin(session: Session, provider_id: str) -> SyncState:
     ).one_or_none()
     if row is None:
         raise NotFound(f"there is no partner {provider_id}")
-    return SyncState(
-        str(row.provider_id), row.provider_type, row.cursor, row.position, row.full_due, row.bulk
-    )
+    return SyncState(str(row.provider_id), row.provider_type, row.cursor, row.position, row.bulk)
 
 
 def save_place(
@@ -175,14 +183,22 @@ def save_place(
     )
 
 
-def finish(session: Session, provider_id: str, *, full: bool) -> None:
-    """Note that the partner was synced through."""
+def forget_place(session: Session, provider_id: str) -> None:
+    """Have the next pass read the whole feed from its beginning."""
+    session.execute(
+        text("UPDATE partner_sync_states SET cursor = NULL, full_at = NULL WHERE provider_id = :id"),
+        {"id": provider_id},
+    )
+
+
+def finish(session: Session, provider_id: str) -> None:
+    """Note that the partner was synced through, and with it a pass through the whole feed if this was one."""
     session.execute(
         text(
-            "UPDATE partner_sync_states SET finished_at = now(), position = NULL,"
-            " full_at = CASE WHEN :full THEN now() ELSE full_at END WHERE provider_id = :id"
+            "UPDATE partner_sync_states SET finished_at = now(), position = NULL, full_at = coalesce(full_at, now())"
+            " WHERE provider_id = :id"
         ),
-        {"id": provider_id, "full": full},
+        {"id": provider_id},
     )
 
 
@@ -220,7 +236,7 @@ def load_target(session: Session, enrollment_id: str) -> Target:
 
 
 def apply(session: Session, provider_id: str, provider_type: str, reports: Iterable[Report]) -> int:
-    """Write what changed, ask for the certificates of what was completed; return the number of rows written."""
+    """Write what changed, ask for certificate and XP of what was completed; return the number of rows written."""
     # One report a seat, the newest by the partner's clock: an UPDATE ... FROM takes an arbitrary one of several.
     newest: dict[str, Report] = {}
     for report in reports:
@@ -248,29 +264,36 @@ def apply(session: Session, provider_id: str, provider_type: str, reports: Itera
             "completed_at": [report.completed_at for report in batch],
         },
     ).all()
-    for row in rows:
-        if row.status == "completed":
-            ask_certificate(session, str(row.id), provider_type, row.correlation_id)
-            xp_partners.ask(session, str(row.id), row.correlation_id)
+    if completed := [row for row in rows if row.status == "completed"]:
+        _ask_what_follows(session, provider_type, completed)
     return len(rows)
 
 
-def ask_certificate(
-    session: Session, enrollment_id: str, provider_type: str, correlation_id: str | None
-) -> None:
-    """Ask for the certificate of a completed enrolment."""
-    jobs.enqueue(
-        session,
-        jobs.Enqueue(
-            FETCH_CERTIFICATE,
-            enrollment_id,
-            queue=f"sync.{provider_type}",
-            subject_id=enrollment_id,
-            partner=provider_type,
-            correlation_id=correlation_id,
-        ),
-        once=True,
+def _ask_what_follows(session: Session, provider_type: str, completed: Sequence[Row[Any]]) -> None:
+    """Ask for the certificates and the XP of enrolments that were just completed, whose rows are still locked."""
+    awards = {xp_partners.business_key(str(row.id)): row for row in completed}
+    # A seat that was revoked and bought again has had its turn before, and gets another one.
+    known = set(session.scalars(KNOWN_AWARDS, {"kind": xp.AWARD, "keys": list(awards)}))
+    for key in known:
+        xp_partners.ask(session, str(awards[key].id), awards[key].correlation_id)
+    asked = [_certificate_job(row, provider_type) for row in completed]
+    asked += [_award_job(key, row) for key, row in awards.items() if key not in known]
+    jobs.enqueue_once(session, asked, [trace.current.get()] * len(asked))
+
+
+def _certificate_job(row: Row[Any], provider_type: str) -> jobs.Enqueue:
+    return jobs.Enqueue(
+        FETCH_CERTIFICATE,
+        str(row.id),
+        queue=f"sync.{provider_type}",
+        subject_id=str(row.id),
+        partner=provider_type,
+        correlation_id=row.correlation_id,
     )
+
+
+def _award_job(key: str, row: Row[Any]) -> jobs.Enqueue:
+    return jobs.Enqueue(xp.AWARD, key, xp.QUEUE, subject_id=str(row.id), correlation_id=row.correlation_id)
 
 
 def ask_single(session: Session, targets: Iterable[Target], delay: float) -> list[str]:

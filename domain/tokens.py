@@ -14,6 +14,8 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
+from db import lean
+from db.lean import Statement
 from db.models import ApiToken
 from db.models.access import ROLES
 from settings import get_settings
@@ -36,13 +38,24 @@ MINT = text(
     RETURNING id
     """
 )
-FIND = text(
+# Their use is noted once a minute. Whoever holds the row of one of them notes it already, or revokes it.
+FIND = Statement(
+    "find_tokens",
     """
-    SELECT t.id, t.role, t.subject, u.id AS user_id,
-        t.last_used_at IS NULL OR t.last_used_at < now() - interval '1 minute' AS touch
-    FROM api_tokens t LEFT JOIN users u ON lower(u.email) = lower(t.subject)
-    WHERE t.token_hash = :hash AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
-    """
+    WITH found AS MATERIALIZED (
+        SELECT t.id, t.token_hash, t.role, t.subject, u.id AS user_id, t.last_used_at
+        FROM api_tokens t LEFT JOIN users u ON lower(u.email) = lower(t.subject)
+        WHERE t.token_hash = ANY({hashes}) AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+    ), touched AS (
+        UPDATE api_tokens SET last_used_at = now() WHERE id IN (
+            SELECT t.id FROM api_tokens t JOIN found ON found.id = t.id
+            WHERE found.last_used_at IS NULL OR found.last_used_at < now() - interval '1 minute'
+            FOR NO KEY UPDATE OF t SKIP LOCKED
+        )
+    )
+    SELECT token_hash, role, subject, user_id FROM found
+    """,
+    hashes="text[]",
 )
 EXAMINE = text(
     """
@@ -51,7 +64,6 @@ EXAMINE = text(
     FROM api_tokens t LEFT JOIN users u ON lower(u.email) = lower(t.subject) WHERE t.token_hash = :hash
     """
 )
-TOUCH = text("UPDATE api_tokens SET last_used_at = now() WHERE id = :id")
 REVOKE = text("UPDATE api_tokens SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL RETURNING id")
 
 
@@ -73,16 +85,15 @@ def mint(session: Session, role: str, subject: str, days: int | None = None) -> 
     return PREFIX + random, str(session.execute(MINT, values).scalar_one())
 
 
-def find(session: Session, plain: str) -> Identity | None:
-    """Return whose token this is, None for one that is unknown, expired or revoked. Notes its use once a minute."""
-    if not plain.startswith(PREFIX):
-        return None
-    row = session.execute(FIND, {"hash": _hash(plain.removeprefix(PREFIX))}).one_or_none()
-    if row is None:
-        return None
-    if row.touch:
-        session.execute(TOUCH, {"id": row.id})
-    return Identity(row.role, None if row.user_id is None else str(row.user_id), row.subject)
+def find_all(plains: Sequence[str]) -> list[Identity | None]:
+    """Return whose tokens these are, None for each that is unknown, expired or revoked. Notes their use once a minute.
+
+    A transaction of its own; raises `psycopg2.Error`.
+    """
+    hashes = [_hash(plain.removeprefix(PREFIX)) if plain.startswith(PREFIX) else None for plain in plains]
+    rows = lean.run(FIND, {"hashes": hashes})
+    found = {hash: Identity(role, user_id, subject) for hash, role, subject, user_id in rows}
+    return [found.get(hash) if hash else None for hash in hashes]
 
 
 def examine(session: Session, plain: str) -> Row[Any] | None:

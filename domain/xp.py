@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import jobs
-from domain.errors import NotFound
+from db import jobs, lean
+from db.lean import Statement
+from domain.errors import DomainError, NotFound
 from domain.levels import Curve
 from domain.xp_errors import REFUSALS
 
@@ -40,6 +41,30 @@ COMPLETE_LESSON = text(
     ), asked AS ({ASK_AFTER.format(given="outcome = 'awarded'")})
     SELECT * FROM done
     """  # noqa: S608
+)
+# As above for several who complete one lesson each, each judged for itself. It waits for nobody: who is held by somebody
+# else, or does not exist, is left out. All are held before the first is judged, so two lessons of one student are both.
+COMPLETE_LESSONS = Statement(
+    "complete_lessons",
+    f"""
+    WITH free AS MATERIALIZED (
+        SELECT w.* FROM unnest({{users}}, {{courses}}, {{lessons}}, {{claimed}}, {{completed_at}})
+            WITH ORDINALITY AS w(user_id, course_id, lesson_id, claimed, completed_at, n)
+        JOIN courses c ON c.id = w.course_id JOIN users u ON u.id = w.user_id
+        FOR KEY SHARE OF c SKIP LOCKED FOR NO KEY UPDATE OF u SKIP LOCKED
+    ), done AS MATERIALIZED (
+        SELECT held.n, given.* FROM (SELECT * FROM free ORDER BY n) AS held,
+            xp_complete_lesson(held.user_id, held.course_id, held.lesson_id, held.claimed, NULL, NULL, NULL, {{curve}},
+                held.completed_at) AS given
+    ), asked AS ({ASK_AFTER.format(given="outcome = 'awarded'")})
+    SELECT n, outcome, entry, awarded, course_awarded, percentage, total_after, level_before, level_after FROM done
+    """,  # noqa: S608
+    users="uuid[]",
+    courses="uuid[]",
+    lessons="uuid[]",
+    claimed="integer[]",
+    completed_at="timestamptz[]",
+    curve="text",
 )
 GIVE = text(
     f"""
@@ -150,7 +175,7 @@ def complete_lesson(
         },
     ).one()
     if found.outcome != "awarded":
-        raise REFUSALS[found.outcome](f"lesson {lesson.lesson_id}: {found.outcome}")
+        raise _refusal(found.outcome, lesson)
     return LessonDone(
         str(found.entry),
         found.awarded,
@@ -160,6 +185,27 @@ def complete_lesson(
         found.level_before,
         found.level_after,
     )
+
+
+def complete_lessons(curve: Curve, lessons: Sequence[Completion]) -> list[LessonDone | DomainError | None]:
+    """Complete each of these lessons as `complete_lesson` does, all in one transaction of its own, waiting for nobody.
+
+    The multipliers that hold at the time make the prices. A refusal stands in its lesson's place. None says that this
+    one was left out and has to be completed by itself: another transaction works on the same student or deletes the
+    course, or one of them does not exist. Raises `psycopg2.Error`, and nothing is completed then, as far as is known.
+    """
+    values = {
+        "users": [lesson.user_id for lesson in lessons],
+        "courses": [lesson.course_id for lesson in lessons],
+        "lessons": [lesson.lesson_id for lesson in lessons],
+        "claimed": [lesson.claimed for lesson in lessons],
+        "completed_at": [lesson.completed_at for lesson in lessons],
+        "curve": curve.spec,
+    }
+    done: list[LessonDone | DomainError | None] = [None] * len(lessons)
+    for n, outcome, *given in lean.run(COMPLETE_LESSONS, values):
+        done[n - 1] = LessonDone(*given) if outcome == "awarded" else _refusal(outcome, lessons[n - 1])
+    return done
 
 
 def award(
@@ -195,6 +241,10 @@ def ask_lesson(session: Session, *, user_id: str, lesson_id: str) -> None:
     jobs.enqueue(
         session, jobs.Enqueue(AWARD, f"lesson:{lesson_id}:{user_id}:{at}", QUEUE, subject_id=user_id)
     )
+
+
+def _refusal(outcome: str, lesson: Completion) -> DomainError:
+    return REFUSALS[outcome](f"lesson {lesson.lesson_id}: {outcome}")
 
 
 def _priced(price: Price | None) -> dict[str, Any]:

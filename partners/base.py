@@ -29,6 +29,9 @@ class Capability(Enum):
     JIT_ON_LAUNCH = auto()
     MANUAL = auto()
     ERASE = auto()
+    # Makes no second account for a reference and no second seat for an account in a course: `create_account` and
+    # `enroll_in_course` return what exists, also when several ask at once. So a first attempt need not look up.
+    REFUSES_TWICE = auto()
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,23 @@ from urllib.parse import urlsplit
 import structlog
 from sqlalchemy.orm import Session
 
+from db import trace
 from db.jobs import Claim
 from domain import enrollments
 from domain.enrollments import Enrollment
+from domain.errors import NotFound
 from partners.base import Capability, Click, Partner, Redirect, Student
 from partners.manual.adapter import ManualPartner
 from partners.registry import get_partner, provider_types
 from settings import get_settings
 from tasks.manual import close_by_hand, take_by_hand
+from workers.commits import Together, Write
 from workers.job import Failure, JobRun, StepResult, job
 from workers.verdict import GiveUp
 
 log = structlog.get_logger("tasks.enrollment")
 
-Save = Callable[[Session, StepResult], None]
+Save = Callable[[StepResult], Write]
 
 
 def record_failure(session: Session, held: Claim, failure: Failure) -> None:
@@ -38,13 +41,15 @@ def record_failure(session: Session, held: Claim, failure: Failure) -> None:
     )
 
 
-@job("enrollment.walk", on_failure=record_failure)
+@job("enrollment.walk", on_failure=record_failure, load=enrollments.load_by_id)
 def walk(run: JobRun) -> None:
     """Bring one enrolment to what it should be, starting at the first step that is missing.
 
     Pending: account, seat, launch check, active. Suspended: locked at the partner. Revoked: given back.
     """
-    enrollment = run.read(lambda session: enrollments.load(session, run.subject_id))
+    enrollment: Enrollment | None = run.subject
+    if enrollment is None:
+        raise NotFound(f"there is no enrolment {run.subject_id}")
     if enrollment.status == "pending":
         obstacle = enrollments.find_obstacle(enrollment, provider_types())
         if obstacle is not None:
@@ -68,44 +73,47 @@ def take(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
 
     def step(name: str, call: Callable[[], StepResult], save: Save | None = None) -> StepResult:
         return run.step(
-            enrollment.step(name),
-            call,
-            save,
-            wanted=lambda session: enrollments.is_wanted(session, enrollment),
+            enrollment.step(name), call, save, wanted=Together(enrollments.are_wanted, enrollment)
         )
+
+    def save_seat(result: StepResult) -> Write:
+        return Together(enrollments.record_seats, (enrollment, result["id"]))
 
     # A partner without accounts knows the student by our reference.
     account_id, seat_id = enrollment.account_reference, ""
     if Capability.ACCOUNTS in partner.capabilities:
+        look = _has_to_look(run, enrollment, partner, "account")
         account = step(
             "account",
-            lambda: take_account(partner, enrollment),
-            lambda session, result: enrollments.record_account(session, enrollment, result["id"]),
+            lambda: take_account(partner, enrollment, look=look),
+            lambda result: Together(enrollments.record_accounts, (enrollment, result["id"])),
         )
         account_id = account["id"]
     if Capability.ENROLL in partner.capabilities:
-        seat = step(
-            "seat",
-            lambda: take_seat(partner, enrollment, account_id),
-            lambda session, result: enrollments.record_seat(session, enrollment, result["id"]),
-        )
-        seat_id = seat["id"]
+        look = _has_to_look(run, enrollment, partner, "seat")
+        seat_id = step("seat", lambda: take_seat(partner, enrollment, account_id, look=look), save_seat)["id"]
     elif Capability.JIT_ON_LAUNCH in partner.capabilities:
         # The first click makes the seat: until then, and for looking it up, it goes by our reference.
         seat = step(
-            "seat",
-            lambda: {"id": enrollment.seat_reference, "made": "at the first launch"},
-            lambda session, result: enrollments.record_seat(session, enrollment, result["id"]),
+            "seat", lambda: {"id": enrollment.seat_reference, "made": "at the first launch"}, save_seat
         )
         seat_id = seat["id"]
     if enrollment.generation > 1 and Capability.SUSPEND in partner.capabilities:
         step("unlock", lambda: set_lock(partner, seat_id, locked=False))
     if Capability.SSO in partner.capabilities:
         step("launch_check", lambda: check_launch(partner, enrollment, seat_id))
-    run.finally_write(lambda session: enrollments.activate(session, enrollment))
+    run.finally_write(activation(enrollment))
     log.info(
         "[autoEnrollPartnerCourse] enrolled", enrollment_id=enrollment.id, partner=enrollment.provider_type
     )
+
+
+def activation(enrollment: Enrollment) -> Write:
+    """Return the write that opens the course; what is opened anew asks for more than others, and is written alone."""
+    opened = (enrollment, trace.current.get())
+    if enrollment.generation > 1:
+        return lambda session: enrollments.activate(session, [opened])
+    return Together(enrollments.activate, opened)
 
 
 def lock_seat(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
@@ -141,7 +149,7 @@ def give_back(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
     run.step(
         enrollment.step("release"),
         release,
-        lambda session, result: enrollments.record_release(session, enrollment),
+        lambda result: lambda session: enrollments.record_release(session, enrollment),
     )
     log.info("[autoEnrollPartnerCourse] released", enrollment_id=enrollment.id)
 
@@ -168,19 +176,19 @@ def find_seat(partner: Partner, enrollment: Enrollment) -> str | None:
     return None if seat is None else seat.id
 
 
-def take_account(partner: Partner, enrollment: Enrollment) -> StepResult:
-    """Find the student's account at the partner, or make it."""
+def take_account(partner: Partner, enrollment: Enrollment, *, look: bool) -> StepResult:
+    """Find the student's account at the partner, or make it; look for it first where it may be there."""
     student = _student(enrollment)
-    account = partner.find_account(student)
+    account = partner.find_account(student) if look else None
     if account is not None:
         return {"id": account.id, "adopted": True}
     account = partner.create_account(student, key=f"usher:{enrollment.student_id}:account")
     return {"id": account.id, "adopted": account.adopted}
 
 
-def take_seat(partner: Partner, enrollment: Enrollment, account_id: str) -> StepResult:
-    """Find the account's seat in the course, or take one."""
-    seat = partner.find_enrollment(account_id, enrollment.course_code)
+def take_seat(partner: Partner, enrollment: Enrollment, account_id: str, *, look: bool) -> StepResult:
+    """Find the account's seat in the course, or take one; look for it first where it may be there."""
+    seat = partner.find_enrollment(account_id, enrollment.course_code) if look else None
     if seat is not None:
         return {"id": seat.id, "adopted": True}
     seat = partner.enroll_in_course(
@@ -191,6 +199,19 @@ def take_seat(partner: Partner, enrollment: Enrollment, account_id: str) -> Step
         key=enrollment.key("seat"),
     )
     return {"id": seat.id, "adopted": seat.adopted}
+
+
+def _has_to_look(run: JobRun, enrollment: Enrollment, partner: Partner, step: str) -> bool:
+    """Return whether a step looks up before it creates.
+
+    Not where nobody ever began it and the partner itself refuses to make the same thing twice: there the creation finds
+    what exists.
+    """
+    return not (
+        Capability.REFUSES_TWICE in partner.capabilities
+        and enrollment.generation == 1
+        and run.is_first(enrollment.step(step))
+    )
 
 
 def check_launch(partner: Partner, enrollment: Enrollment, seat_id: str) -> StepResult:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import structlog
 
+from db import trace
 from db.session import transaction
 from domain import enrollments, manual_work
 from domain.enrollments import Enrollment
 from domain.manual_work import Way
 from partners.manual.adapter import ManualPartner
+from workers.commits import Together
 from workers.job import JobRun, periodic
 
 log = structlog.get_logger("tasks.manual")
@@ -29,10 +31,10 @@ def take_by_hand(run: JobRun, enrollment: Enrollment, partner: ManualPartner) ->
     run.step(
         enrollment.step("seat"),
         lambda: {"id": seat_id},
-        lambda session, result: enrollments.record_seat(session, enrollment, result["id"]),
-        wanted=lambda session: enrollments.is_wanted(session, enrollment),
+        lambda result: Together(enrollments.record_seats, (enrollment, result["id"])),
+        wanted=Together(enrollments.are_wanted, enrollment),
     )
-    run.finally_write(lambda session: enrollments.activate(session, enrollment))
+    run.finally_write(lambda session: enrollments.activate(session, [(enrollment, trace.current.get())]))
     log.info(
         "[autoEnrollPartnerCourse] enrolled", enrollment_id=enrollment.id, partner=enrollment.provider_type
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from functools import partial
@@ -27,8 +28,8 @@ PAGE = 500
 # Seats claimed at once where each needs a call of its own, and how many of those calls run side by side.
 BATCH = 100
 SIDE_BY_SIDE = 8
-# Finished calls after which the lease is renewed.
-RENEW_EVERY = 16
+# The share of its lease after which a batch that is being asked about renews it.
+RENEW_AFTER = 1 / 3
 # Seconds before a seat that could not be read with the others is tried alone.
 SINGLE_DELAY = 30.0
 
@@ -45,19 +46,22 @@ def sync(run: JobRun) -> None:
     """Pull one partner's progress: by its bulk call where it has one, else seat by seat."""
     state = run.read(lambda session: progress.begin(session, run.subject_id))
     partner = get_partner(state.provider_type)
-    full = True
     if not {Capability.PROGRESS, Capability.BULK_PROGRESS} & partner.capabilities:
         log.info("[syncSingleEnrollment] the partner tells by itself", partner=state.provider_type)
         return
     if state.bulk and Capability.BULK_PROGRESS in partner.capabilities:
         try:
-            full = sync_in_bulk(run, state, partner)
+            sync_in_bulk(run, state, partner)
         except errors.NotFound:
             log.warning("[syncSingleEnrollment] no bulk call after all", partner=state.provider_type)
             sync_one_by_one(run, state, partner)
+        except errors.Refused:
+            # Perhaps our place is no longer one that the partner knows: the next pass begins at the beginning.
+            run.checkpoint(lambda session: progress.forget_place(session, state.provider_id))
+            raise
     else:
         sync_one_by_one(run, state, partner)
-    run.finally_write(lambda session: progress.finish(session, state.provider_id, full=full))
+    run.finally_write(lambda session: progress.finish(session, state.provider_id))
 
 
 @job("progress.sync_one")
@@ -98,10 +102,9 @@ def fetch_certificate(run: JobRun) -> None:
     )
 
 
-def sync_in_bulk(run: JobRun, state: SyncState, partner: Partner) -> bool:
-    """Page through what changed since the last time; return whether it was the whole feed, as it is once a day."""
-    start = None if state.full_due else state.cursor
-    for cursor, page in iter_progress(partner, start, PAGE):
+def sync_in_bulk(run: JobRun, state: SyncState, partner: Partner) -> None:
+    """Page through what changed since the last time, or through the whole feed, going on where a killed run stopped."""
+    for cursor, page in iter_progress(partner, state.cursor, PAGE):
         for external_id, reason in page.rejected:
             log.warning(
                 "[syncSingleEnrollment] unreadable", external_enrollment_id=external_id, reason=reason
@@ -110,7 +113,6 @@ def sync_in_bulk(run: JobRun, state: SyncState, partner: Partner) -> bool:
         log.info(
             "[syncSingleEnrollment] page", partner=state.provider_type, seats=len(page.items), changed=changed
         )
-    return start is None
 
 
 def sync_one_by_one(run: JobRun, state: SyncState, partner: Partner) -> None:
@@ -136,6 +138,8 @@ def ask_side_by_side(run: JobRun, partner: Partner, batch: list[Target]) -> tupl
     """
     reports: list[Report] = []
     failed: list[Target] = []
+    pause = RENEW_AFTER * get_settings().job_lease
+    renew_at = time.monotonic() + pause
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         # Each thread gets a copy of the job's context, and with it the shared rate limit.
         calls = {
@@ -143,10 +147,11 @@ def ask_side_by_side(run: JobRun, partner: Partner, batch: list[Target]) -> tupl
             for target in batch
         }
         try:
-            for done, call in enumerate(as_completed(calls), start=1):
+            for call in as_completed(calls):
                 _sort_answer(call, calls[call], reports, failed)
-                if done % RENEW_EVERY == 0:
+                if time.monotonic() > renew_at:
                     run.checkpoint(lambda session: None)
+                    renew_at = time.monotonic() + pause
         except errors.PartnerError:
             pool.shutdown(cancel_futures=True)
             raise

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready
+from celery.signals import celeryd_after_setup, setup_logging, worker_ready
 from kombu import Exchange, Queue
 
 from beat_schedule import BEAT_SCHEDULE
 from settings import ConfigurationError, Settings, get_settings
 from workers import connections, heartbeat, lti, queues, sentry, tracing
+from workers.crew import PLACES
 from workers.telemetry import configure_logging
 
 TASK_MODULES = (
@@ -132,6 +133,12 @@ heartbeat.attach()
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _configure_logging(**_: Any) -> None:
     configure_logging("celery")
+
+
+@celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def _make_places(instance: Any, **_: Any) -> None:
+    """Have as many jobs at once as the worker was started for, in the settings or on its command line."""
+    PLACES.resize(instance.concurrency)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -14,11 +15,15 @@ INSERT = text(
     """
     INSERT INTO partner_calls (partner, method, path_template, status, outcome, duration_ms, attempt, job_id, subject_id,
         request, answer)
-    VALUES (:partner, :method, :path_template, :status, :outcome, :duration_ms, :attempt, :job_id, :subject_id,
-        CAST(:request AS jsonb), CAST(:answer AS jsonb))
+    SELECT partner, method, path_template, status, outcome, duration_ms, attempt, job_id, subject_id, request, answer
+    FROM jsonb_to_recordset(CAST(:calls AS jsonb)) AS c(
+        partner text, method text, path_template text, status int, outcome text, duration_ms int, attempt int,
+        job_id uuid, subject_id uuid, request jsonb, answer jsonb)
     """
 )
 BULKY_KINDS = frozenset({"progress.sync", "progress.sync_one", "partner.reconcile"})
+
+Row = dict[str, object]
 
 
 class Calls:
@@ -26,21 +31,26 @@ class Calls:
 
     def __init__(self, held: Claim) -> None:
         self._held = held
-        self._records: list[CallRecord] = []
+        self._rows: list[Row] = []
 
     def note(self, record: CallRecord) -> None:
         """Note a call. Reading progress is noted only where it went wrong: there are too many to keep."""
         if record.outcome != "ok" or self._held.kind not in BULKY_KINDS:
-            self._records.append(record)
+            self._rows.append(_row(record, self._held))
 
-    def write(self, session: Session) -> None:
-        """Write what was noted; it is forgotten here once it is written."""
-        if self._records:
-            records, self._records = self._records, []
-            session.execute(INSERT, [_row(record, self._held) for record in records])
+    def take(self) -> list[Row]:
+        """Return what was noted, for `write`; it is forgotten here."""
+        rows, self._rows = self._rows, []
+        return rows
 
 
-def _row(call: CallRecord, held: Claim) -> dict[str, object]:
+def write(session: Session, rows: Sequence[Row]) -> None:
+    """Write calls, of one job or of several."""
+    if rows:
+        session.execute(INSERT, {"calls": json.dumps(rows)})
+
+
+def _row(call: CallRecord, held: Claim) -> Row:
     return {
         "partner": call.partner,
         "method": call.method,
@@ -51,6 +61,6 @@ def _row(call: CallRecord, held: Claim) -> dict[str, object]:
         "attempt": held.attempts + 1,
         "job_id": held.id,
         "subject_id": held.subject_id,
-        "request": None if call.request is None else json.dumps(call.request),
-        "answer": None if call.answer is None else json.dumps(call.answer),
+        "request": call.request,
+        "answer": call.answer,
     }

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 import traceback as traceback_module
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -24,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from db import jobs
+from db.group_commit import GroupCommit
 from db.session import transaction
 from domain import alerts, partner_health
 from domain.errors import NoLongerWanted
@@ -39,10 +41,11 @@ from partners.errors import (
 )
 from partners.redaction import redact
 from settings import Settings, get_settings
-from workers import sentry, tracing
+from workers import audit, sentry, tracing
 from workers.audit import Calls
+from workers.commits import Commit, Ending, Together, Write, commit, is_away
 from workers.crashes import crash_point
-from workers.crew import Crew
+from workers.crew import CREW, PLACES
 from workers.limits import SharedLimits
 from workers.verdict import GiveUp, Later, Verdict, judge
 
@@ -70,15 +73,18 @@ class Failure:
 
 
 Hook = Callable[[Session, jobs.Claim, Failure], None]
+Load = Callable[[Session, list[str]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class JobKind:
-    """A kind of job: the function that does it, and what else is written when an attempt fails."""
+    """A kind of job: the function that does it, what else is written when an attempt fails, and what it is about."""
 
     name: str
     handler: Callable[[JobRun], None]
     on_failure: Hook | None
+    # Reads the subjects of several jobs as they are claimed, by their ids.
+    load: Load | None = None
 
 
 KINDS: dict[str, JobKind] = {}
@@ -88,7 +94,6 @@ _troubled: set[str] = set()
 
 # Claims without an outcome after which a job works alone: it may have ended the worker that it shared with others.
 SUSPECT_CLAIMS = 2
-CREW = Crew()
 
 # Every call that a job makes to a partner keeps to the shared rate limits.
 LIMITS = SharedLimits()
@@ -97,15 +102,20 @@ LIMITS = SharedLimits()
 class JobRun:
     """One claimed attempt at a job, handed to its function."""
 
-    def __init__(self, held: jobs.Claim, steps: dict[str, jobs.StepRecord], settings: Settings) -> None:
+    def __init__(
+        self, held: jobs.Claim, steps: dict[str, jobs.StepRecord], settings: Settings, subject: Any = None
+    ) -> None:
         self.held = held
         self.subject_id = held.subject_id
+        # What the kind's `load` found for the subject when the job was claimed; None where there is nothing.
+        self.subject = subject
         self.current_step: str | None = None
         self.calls = Calls(held)
         self._steps = steps
         self._settings = settings
-        self._unsaved: tuple[str, StepResult, int, Callable[[Session, StepResult], None] | None] | None = None
-        self._last: Callable[[Session], None] | None = None
+        self._done: jobs.Done | None = None
+        self._writes: list[Write] = []
+        self._last: Write | None = None
         self._next_turn: float | None = None
 
     def read(self, query: Callable[[Session], T]) -> T:
@@ -118,93 +128,95 @@ class JobRun:
         """Whether any step was ever started, so that there may be an effect outside."""
         return bool(self._steps)
 
+    def is_first(self, step: str) -> bool:
+        """Return whether nobody ever began this step of this job, so that it cannot have had an effect."""
+        return step not in self._steps
+
     def step(
         self,
         name: str,
         call: Callable[[], StepResult],
-        save: Callable[[Session, StepResult], None] | None = None,
+        save: Callable[[StepResult], Write] | None = None,
         *,
-        wanted: Callable[[Session], bool] | None = None,
+        wanted: Together | None = None,
     ) -> StepResult:
         """Do one step with an effect outside, once: return its result, stored where it was done before.
 
-        "Started" is committed before `call` runs without any transaction; the result, and what `save` writes, are
-        committed under the fencing token before the next step begins. Raises `jobs.LeaseLost` when another worker has
-        taken over, and `NoLongerWanted` when `wanted` says so right before the step begins. `call` must look up before
-        it creates, since an earlier attempt may have done the work.
+        "Started" is committed before `call` runs without any transaction; the result, and the write that `save` makes
+        of it, are committed under the fencing token before the next step begins. Raises `jobs.LeaseLost` when another
+        worker has taken over, and `NoLongerWanted` when `wanted` says so right before the step begins. `call` must look
+        up before it creates wherever an earlier attempt may have done the work.
         """
         known = self._steps.get(name)
         if known is not None and known.state == "done":
             return known.result or {}
         self.current_step = name
         crash_point(f"before begin {name}")
-        with transaction() as session:
-            go_on = wanted is None or wanted(session)
-            self._advance(session, begin=name if go_on else None)
-        if not go_on:
+        if not commit(self._commit(begin=name, wanted=wanted)):
             raise NoLongerWanted(f"stopped before step {name}")
+        self._forget()
         crash_point(f"before call {name}")
         started = time.monotonic()
         with tracing.span(f"step {name}"):
             result = call()
         crash_point(f"after call {name}")
-        self._unsaved = (name, result, int((time.monotonic() - started) * 1000), save)
+        self._done = jobs.Done(name, result, int((time.monotonic() - started) * 1000))
+        if save is not None:
+            self._writes.append(save(result))
         return result
 
     def checkpoint(self, write: Callable[[Session], T]) -> T:
         """Renew the lease and write under it in one transaction; for loops over many rows."""
-        with transaction() as session:
-            self._advance(session)
-            return write(session)
+        answers: list[T] = []
+        commit(self._commit(lambda session: answers.append(write(session))))
+        self._forget()
+        return answers[0]
 
-    def finally_write(self, write: Callable[[Session], None]) -> None:
-        """Have `write` run in the transaction that marks the job done."""
+    def finally_write(self, write: Write) -> None:
+        """Have this written in the transaction that marks the job done."""
         self._last = write
 
     def come_back(self, seconds: float) -> None:
         """Have the job be due again in some seconds instead of done: it takes turns, and this one went well."""
         self._next_turn = seconds
 
-    def complete(self, session: Session) -> None:
+    def complete(self) -> None:
         """Write what is left and mark the job done; that its partner answered closes the partner's circuit."""
-        self._advance(session)
-        if self._last is not None:
-            self._last(session)
-        state = "done" if self._next_turn is None else "ready"
-        jobs.release(session, self.held, state, delay=self._next_turn, attempts=0)
-        if self.held.partner is not None:
-            _note_success(session, self.held.partner)
+        last = [] if self._last is None else [self._last]
+        commit(self._commit(*last, ending=Ending(self._next_turn)))
+        _forgive(self.held.partner)
 
-    def _advance(self, session: Session, begin: str | None = None) -> None:
-        lease = self._settings.job_lease
-        self.calls.write(session)
-        if self._unsaved is None:
-            jobs.advance(session, self.held, lease=lease, begin=begin)
-            return
-        if self.held.partner is not None and self.held.partner in _troubled:
-            _note_success(session, self.held.partner)
-        name, result, duration_ms, save = self._unsaved
-        jobs.advance(
-            session, self.held, lease=lease, done=name, result=result, duration_ms=duration_ms, begin=begin
+    def _commit(
+        self,
+        *writes: Write,
+        begin: str | None = None,
+        wanted: Together | None = None,
+        ending: Ending | None = None,
+    ) -> Commit:
+        well = ending is not None or (self._done is not None and self.held.partner in _troubled)
+        return Commit(
+            self.held, self.calls.take(), self._done, [*self._writes, *writes], wanted, begin, ending, well
         )
-        if save is not None:
-            save(session, result)
-        self._unsaved = None
+
+    def _forget(self) -> None:
+        """Forget what is written."""
+        if self._done is not None:
+            _forgive(self.held.partner)
+        self._done, self._writes = None, []
 
 
 def job(
-    name: str, *, on_failure: Hook | None = None
+    name: str, *, on_failure: Hook | None = None, load: Load | None = None
 ) -> Callable[[Callable[[JobRun], None]], Callable[..., None]]:
     """Make a function the one that does jobs of this kind, and the Celery task `tasks.{name}` that a doorbell calls."""
     from celery import shared_task
 
     def decorate(handler: Callable[[JobRun], None]) -> Callable[..., None]:
-        KINDS[name] = JobKind(name, handler, on_failure)
+        KINDS[name] = JobKind(name, handler, on_failure, load)
 
         def answer(*job_ids: str) -> None:
             with heard(name):
-                for job_id in job_ids:
-                    run_job(job_id)
+                run_jobs(job_ids)
 
         answer.__doc__ = handler.__doc__
         task: Callable[..., None] = shared_task(name=f"tasks.{name}", ignore_result=True)(answer)
@@ -247,51 +259,115 @@ def claim_turn(name: str) -> bool:
         return jobs.claim_slot(session, name, float(every))
 
 
+@dataclass(frozen=True)
+class Taken:
+    """A claimed job with what was read along with the claim."""
+
+    held: jobs.Claim
+    steps: dict[str, jobs.StepRecord]
+    subject: Any
+
+
 def run_job(job_id: str) -> bool:
     """Claim one job and do it; False when there was nothing to do (another worker has it, or it is not due)."""
-    lease = get_settings().job_lease
-    return _claim_and_work(lambda session: jobs.claim(session, job_id, owner=owner_name(), lease=lease))
+    return run_jobs([job_id]) == 1
+
+
+def run_jobs(job_ids: Sequence[str]) -> int:
+    """Claim these jobs and do them, several side by side; return how many there were to do.
+
+    No more are claimed at once than this process has places for, so that no lease runs out while a job waits.
+    """
+    left, claimed, under_way = list(job_ids), list[Taken](), list[Future[None]]()
+    alone = len(left) == 1
+    with CREW.together():
+        try:
+            while left:
+                room = PLACES.take(len(left))
+                asked, left = left[:room], left[room:]
+                try:
+                    taken = _CLAIMS(asked)
+                except BaseException:
+                    PLACES.free(room)
+                    raise
+                beside = [one for one in taken if not _is_suspect(one)]
+                PLACES.free(room - len(beside))
+                if alone:
+                    for one in beside:
+                        PLACES.work(partial(work, one))
+                else:
+                    under_way += [PLACES.start(partial(work, one)) for one in beside]
+                claimed += taken
+        finally:
+            wait(under_way)
+    for one in claimed:
+        if _is_suspect(one):
+            _work_alone(one)
+    return len(claimed)
 
 
 def run_due(kinds: list[str] | None = None) -> bool:
     """Claim the job that has been due the longest and do it, without any broker; False when nothing is due."""
     lease, wanted = get_settings().job_lease, kinds or list(KINDS)
-    return _claim_and_work(lambda session: jobs.claim_due(session, wanted, owner=owner_name(), lease=lease))
-
-
-def _claim_and_work(claim: Callable[[Session], jobs.Claim | None]) -> bool:
-    """Claim a job and do it beside the others of this process, or alone where it may have ended a worker."""
     with CREW.together():
         with transaction() as session:
-            held = claim(session)
-            steps = {} if held is None else jobs.load_steps(session, held.id)
-        if held is None:
-            return False
-        if held.claims <= SUSPECT_CLAIMS:
-            work(held, steps)
-            return True
-    _work_alone(held, steps)
-    return True
+            held = jobs.claim_due(session, wanted, owner=owner_name(), lease=lease)
+            taken = None if held is None else _read_along(session, [held])[0]
+        if taken is not None and not _is_suspect(taken):
+            work(taken)
+    if taken is not None and _is_suspect(taken):
+        _work_alone(taken)
+    return taken is not None
 
 
-def _work_alone(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
+def _claim(asked: Sequence[list[str]]) -> list[list[Taken]]:
+    """Claim what several threads were rung for, each its own, and read what the jobs' functions will want to know."""
+    wanted = list(dict.fromkeys(job_id for job_ids in asked for job_id in job_ids))
+    with transaction() as session:
+        held = jobs.claim(session, wanted, owner=owner_name(), lease=get_settings().job_lease)
+        taken = {one.held.id: one for one in _read_along(session, held)}
+    return [[taken.pop(job_id) for job_id in job_ids if job_id in taken] for job_ids in asked]
+
+
+def _read_along(session: Session, held: Sequence[jobs.Claim]) -> list[Taken]:
+    """Read the steps of claimed jobs, and their subjects where the kind says how."""
+    # What is claimed for the first time has taken no step yet.
+    again = [claim.id for claim in held if claim.token > 1]
+    steps = jobs.load_steps(session, again) if again else {}
+    subjects: dict[str, Mapping[str, Any]] = {}
+    for kind in {claim.kind for claim in held}:
+        load = KINDS[kind].load if kind in KINDS else None
+        if load is not None:
+            subjects[kind] = load(session, [claim.subject_id for claim in held if claim.kind == kind])
+    return [
+        Taken(claim, steps.get(claim.id, {}), subjects.get(claim.kind, {}).get(claim.subject_id))
+        for claim in held
+    ]
+
+
+def _is_suspect(taken: Taken) -> bool:
+    """Return whether a job may have ended the worker that it shared with others: then it works alone."""
+    return taken.held.claims > SUSPECT_CLAIMS
+
+
+def _work_alone(taken: Taken) -> None:
     lease = get_settings().job_lease
 
     def renew() -> None:
         with transaction() as session:
-            jobs.advance(session, held, lease=lease)
+            jobs.advance(session, [jobs.Move(taken.held)], lease=lease)
 
     try:
         with CREW.alone(renew, every=lease / 4):
-            work(held, steps)
+            work(taken)
     except jobs.LeaseLost:
-        log.warning("lease lost", job_id=held.id)
+        log.warning("lease lost", job_id=taken.held.id)
 
 
-def work(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
+def work(taken: Taken) -> None:
     """Do a claimed job and record how it ended. Raises nothing: this is where failures become due times."""
-    settings = get_settings()
-    run = JobRun(held, steps, settings)
+    settings, held = get_settings(), taken.held
+    run = JobRun(held, taken.steps, settings, taken.subject)
     names = {"job_id": held.id, "kind": held.kind, "correlation_id": held.correlation_id}
     with (
         structlog.contextvars.bound_contextvars(**names, attempt=held.attempts + 1),
@@ -300,13 +376,12 @@ def work(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
     ):
         try:
             if held.claims > settings.job_max_claims:
-                _park_poison(held, steps)
+                _park_poison(held, taken.steps)
                 return
             crash_point("after claim")
             KINDS[held.kind].handler(run)
             crash_point("before complete")
-            with transaction() as session:
-                run.complete(session)
+            run.complete()
             crash_point("after complete")
         except jobs.LeaseLost:
             log.warning("lease lost", step=run.current_step)
@@ -318,14 +393,14 @@ def work(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
 
 
 def owner_name() -> str:
-    """Return who holds a lease: host, process and thread."""
-    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident() % 100_000}"
+    """Return who holds a lease: host and process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _drop(run: JobRun) -> None:
     """End a job whose work is not wanted any more."""
     with transaction() as session:
-        jobs.release(session, run.held, "done", attempts=0)
+        jobs.release(session, [jobs.Ending(run.held, "done")])
 
 
 def _settle(run: JobRun, error: Exception) -> None:
@@ -364,8 +439,7 @@ def _record(session: Session, run: JobRun, error: Exception, message: str, trace
     verdict = judge(error, held.attempts, settings)
     if held.partner is not None:
         verdict = _consider_partner(session, held.partner, error, verdict, settings)
-    jobs.release(
-        session,
+    ending = jobs.Ending(
         held,
         verdict.state,
         delay=verdict.delay,
@@ -373,7 +447,8 @@ def _record(session: Session, run: JobRun, error: Exception, message: str, trace
         error=f"{verdict.code}: {message}",
         traceback=trace,
     )
-    run.calls.write(session)
+    jobs.release(session, [ending])
+    audit.write(session, run.calls.take())
     hook = KINDS[held.kind].on_failure
     if hook is not None and verdict.code not in UNREMARKABLE:
         hook(session, held, Failure(run.current_step, verdict.code, message, held.attempts, verdict.final))
@@ -401,9 +476,10 @@ def _consider_partner(
     return replace(verdict, delay=closed_for, counts=False)
 
 
-def _note_success(session: Session, partner: str) -> None:
-    partner_health.note_success(session, partner)
-    _troubled.discard(partner)
+def _forgive(partner: str | None) -> None:
+    """Take a partner that worked for one that does: its failures are closed with the commit that said so."""
+    if partner is not None:
+        _troubled.discard(partner)
 
 
 def _park_poison(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
@@ -412,7 +488,9 @@ def _park_poison(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
     message = f"{held.claims - 1} workers took it and none reported back; last seen in step {at or '(before the first)'}"
     failure = Failure(at, "poison", message, held.attempts, final=True)
     with transaction() as session:
-        jobs.release(session, held, "parked", error=f"poison: {message}")
+        jobs.release(
+            session, [jobs.Ending(held, "parked", attempts=held.attempts, error=f"poison: {message}")]
+        )
         hook = KINDS[held.kind].on_failure
         if hook is not None:
             hook(session, held, failure)
@@ -421,3 +499,6 @@ def _park_poison(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
 
 def _trace(error: Exception) -> str:
     return redact("".join(traceback_module.format_exception(error))[-8_000:])
+
+
+_CLAIMS = GroupCommit(_claim, concerns_all=is_away)

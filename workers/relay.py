@@ -7,6 +7,7 @@ It is the only one that publishes. Several may run: each skips the rows that ano
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import signal
 import threading
@@ -42,6 +43,10 @@ HEARTBEAT = 20.0
 HEARTBEAT_NAME = "relay"
 # Rows stamped in one transaction.
 BATCH = 500
+# Jobs of one doorbell at most. What is due at one look is spread over so many doorbells at least, for as many workers;
+# when there is no backlog each job has its own.
+PACK = 32
+SPREAD = 2
 
 
 class Listener:
@@ -93,18 +98,16 @@ class Bell:
         self._producer: Any = None
 
     def ring(self, doorbells: Sequence[jobs.Doorbell]) -> list[jobs.Doorbell]:
-        """Publish them; return those that could not be."""
-        for position, bell in enumerate(doorbells):
+        """Publish them, packed; return those that could not be."""
+        packs = pack(doorbells)
+        for position, bells in enumerate(packs):
             try:
-                self._publish(bell)
+                self._publish(bells)
             except Exception as error:  # noqa: BLE001 - brokers fail in many classes; the rows keep everything
-                log.warning(
-                    "broker does not take doorbells",
-                    error=type(error).__name__,
-                    left=len(doorbells) - position,
-                )
+                left = [bell for pack in packs[position:] for bell in pack]
+                log.warning("broker does not take doorbells", error=type(error).__name__, left=len(left))
                 self._forsake()
-                return list(doorbells[position:])
+                return left
         return []
 
     def close(self) -> None:
@@ -121,24 +124,39 @@ class Bell:
                 self._connection.collect(socket_timeout=0.1)
         self._connection = self._producer = None
 
-    def _publish(self, bell: jobs.Doorbell) -> None:
+    def _publish(self, bells: Sequence[jobs.Doorbell]) -> None:
+        """Publish one doorbell for jobs of one kind and queue."""
         if self._producer is None:
             self._connection = self._app.connection_for_write()
             self._connection.ensure_connection(max_retries=1, timeout=2, interval_start=0.1)
             self._producer = self._app.amqp.Producer(self._connection)
+        first = bells[0]
         send = partial(
             self._app.send_task,
-            f"tasks.{bell.kind}",
-            args=(bell.id,),
-            queue=bell.queue,
+            f"tasks.{first.kind}",
+            args=tuple(bell.id for bell in bells),
+            queue=first.queue,
             producer=self._producer,
             retry=False,
         )
-        if bell.traceparent is None:
-            send()
+        if len(bells) == 1 and first.traceparent is not None:
+            with tracing.entry(f"ring {first.kind}", first.traceparent, role="PRODUCER", job_id=first.id):
+                send(headers=tracing.headers())
             return
-        with tracing.entry(f"ring {bell.kind}", bell.traceparent, role="PRODUCER", job_id=bell.id):
-            send(headers=tracing.headers())
+        # Jobs that are rung for together have traces of their own, which their rows keep.
+        send()
+
+
+def pack(doorbells: Sequence[jobs.Doorbell]) -> list[list[jobs.Doorbell]]:
+    """Return what goes into one message each: jobs of one kind and queue, the more the longer their backlog is."""
+    alike: dict[tuple[str, str], list[jobs.Doorbell]] = {}
+    for bell in doorbells:
+        alike.setdefault((bell.kind, bell.queue), []).append(bell)
+    packs = []
+    for bells in alike.values():
+        size = min(PACK, math.ceil(len(bells) / SPREAD))
+        packs += [bells[start : start + size] for start in range(0, len(bells), size)]
+    return packs
 
 
 class Relay:

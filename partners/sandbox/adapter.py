@@ -46,6 +46,7 @@ class SandboxPartner(Partner):
             Capability.CERTIFICATE,
             Capability.SSO,
             Capability.ERASE,
+            Capability.REFUSES_TWICE,
         }
     )
 

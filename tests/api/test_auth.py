@@ -127,6 +127,28 @@ def test_a_use_is_noted_at_most_once_a_minute(client: FlaskClient) -> None:
     assert _last_used() > first
 
 
+def test_tokens_are_looked_up_together_and_nobody_waits_to_note_a_use(client: FlaskClient) -> None:
+    people = (("student", "ana@example.com"), ("ops", "staff"), ("service", "shop"))
+    with transaction() as session:
+        plains = [tokens.mint(session, role, subject)[0] for role, subject in people]
+    with transaction() as session:
+        session.execute(text("SELECT 1 FROM api_tokens WHERE role = 'ops' FOR NO KEY UPDATE"))
+        found = tokens.find_all([plains[0], "usher_unknown", plains[1], plains[2], "unknown", plains[0]])
+    assert [None if one is None else (one.role, one.user_id) for one in found] == [
+        ("student", STUDENT),
+        None,
+        ("ops", None),
+        ("service", None),
+        None,
+        ("student", STUDENT),
+    ]
+    with transaction() as session:
+        noted = session.scalars(
+            text("SELECT role FROM api_tokens WHERE last_used_at IS NOT NULL ORDER BY 1")
+        ).all()
+    assert noted == ["service", "student"]
+
+
 def test_a_wrong_authorization_header_is_not_signed_in(client: FlaskClient) -> None:
     for value in ("Bearer usher_wrong", "Bearer ", "Bearer \xe9", "Basic dXNlcjpwYXNz", "usher_x"):
         answer = client.get(OWN, headers={"Authorization": value})

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from cli.main import usher
-from db import jobs
+from db import jobs, lean
 from db import session as db_session
 from db.migrate import current_revision, head_revision
 from db.session import PARAMETERS, get_engine, make_engine, transaction
@@ -60,6 +60,16 @@ def in_force() -> dict[str, str]:
 def test_the_time_outs_hold_in_every_transaction_whoever_had_the_connection_before(pooled: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda _: in_force(), range(40))) == [PARAMETERS] * 40
+
+
+def test_they_hold_for_a_statement_on_its_own_too(pooled: str) -> None:
+    statement = lean.Statement("in_force", NOW_IN_FORCE.replace(":names", "{names}"), names="text[]")
+
+    def shown(_: int) -> dict[str, str]:
+        return {name.lower(): value for name, value in lean.run(statement, {"names": list(PARAMETERS)})}
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(shown, range(40))) == [PARAMETERS] * 40
 
 
 def test_migrations_and_listening_go_past_it(pooled: str) -> None:

@@ -75,6 +75,67 @@ def test_completion_is_final_and_asks_for_the_certificate_once(provider: str) ->
     ]
 
 
+def test_a_seat_that_is_completed_again_is_awarded_anew_and_the_others_of_its_page_once(
+    provider: str,
+) -> None:
+    [(course,)] = rows("SELECT id FROM partner_courses")
+    with transaction() as session:
+        for number, student in enumerate(make_students(3, prefix="more")):
+            session.execute(
+                progress.text(
+                    "INSERT INTO partner_lms_enrollments (provider_id, student_id, course_id, status,"
+                    " external_enrollment_id) VALUES (:p, :s, :c, 'active', :e)"
+                ),
+                {"p": provider, "s": student, "c": course, "e": f"more-{number}"},
+            )
+    assert tell(provider, 100, 5, completed=True) == 1
+    with transaction() as session:
+        session.execute(progress.text("UPDATE jobs SET state = 'done', finished_at = now()"))
+        session.execute(progress.text("UPDATE partner_lms_enrollments SET status = 'active'"))
+    reports = [
+        Report(seat, Decimal(100), True, NOON + timedelta(minutes=9), None)
+        for seat in ("seat-1", "more-0", "more-1", "more-2")
+    ]
+    with transaction() as session:
+        assert progress.apply(session, provider, "sandbox", reports) == 4
+    assert rows("SELECT kind, state, count(*) FROM jobs GROUP BY 1, 2 ORDER BY 1, 2") == [
+        ("progress.certificate", "done", 1),
+        ("progress.certificate", "ready", 3),
+        ("xp.award", "ready", 4),
+    ]
+
+
+def test_a_pass_through_the_whole_feed_that_was_broken_off_goes_on_and_a_finished_one_is_not_repeated_for_a_day(
+    provider: str,
+) -> None:
+    def begin() -> str | None:
+        with transaction() as session:
+            return progress.begin(session, provider).cursor
+
+    def finish() -> None:
+        with transaction() as session:
+            progress.finish(session, provider)
+
+    def read_until(cursor: str) -> None:
+        with transaction() as session:
+            progress.save_place(session, provider, cursor=cursor)
+
+    assert begin() is None
+    read_until("page-7")
+    assert begin() == "page-7"
+    finish()
+    assert begin() == "page-7"
+    finish()
+    with transaction() as session:
+        session.execute(progress.text("UPDATE partner_sync_states SET full_at = now() - interval '25 hours'"))
+    assert begin() is None
+    read_until("page-2")
+    assert begin() == "page-2"
+    assert scalar("SELECT full_at FROM partner_sync_states") is None
+    finish()
+    assert scalar("SELECT full_at > now() - interval '1 minute' FROM partner_sync_states")
+
+
 def test_of_two_answers_in_one_page_the_newer_one_counts(provider: str) -> None:
     reports = [
         Report("seat-1", Decimal(p), False, NOON + timedelta(minutes=m), None) for p, m in ((80, 9), (70, 5))
@@ -102,3 +163,7 @@ def test_a_partner_is_due_once_an_interval(provider: str) -> None:
         session.execute(progress.text("UPDATE partner_sync_states SET next_due_at = now()"))
     assert due() == [provider]
     assert scalar("SELECT count(*) FROM jobs WHERE kind = 'progress.sync'") == 1
+    with transaction() as session:
+        session.execute(progress.text("UPDATE partner_sync_states SET next_due_at = now()"))
+        session.execute(progress.text("UPDATE partner_lms_enrollments SET status = 'completed'"))
+    assert due() == []

@@ -123,6 +123,7 @@ def written() -> int:
 def test_the_bulk_call_reads_10000_seats_in_20_calls_and_writes_only_what_changed(synced: Stack) -> None:
     move(synced, 300, 40)
     written()
+    get_partner("sandbox")  # What is imported and read for it is not the sync's.
     tracemalloc.start()
     assert sync() == {"calls": 20, "changed": 300, "failed": 0}
     assert tracemalloc.get_traced_memory()[1] < PEAK
@@ -204,3 +205,28 @@ def test_a_sync_that_was_killed_goes_on_where_it_stopped(synced: Stack) -> None:
         )
     assert run_due(["progress.sync"])
     assert scalar("SELECT last_calls FROM partner_sync_states") == 0
+
+
+def test_a_bulk_sync_that_was_broken_off_goes_on_at_its_page_and_one_whose_place_is_unknown_begins_anew(
+    synced: Stack,
+) -> None:
+    def sync_until(state: str) -> int:
+        with transaction() as session:
+            session.execute(progress.text("UPDATE jobs SET next_run_at = now()"))
+        assert run_due(["progress.sync"])
+        assert rows("SELECT state FROM jobs WHERE kind = 'progress.sync'") == [(state,)]
+        return int(scalar("SELECT last_calls FROM partner_sync_states"))
+
+    with transaction() as session:
+        progress.ask_sync(session, str(scalar("SELECT id FROM partner_lms_providers")), "sandbox")
+    synced.fault(call="GET /progress", status=429, retry_after=1, after=12, times=1)
+    assert sync_until("ready") == 12
+    assert scalar("SELECT full_at FROM partner_sync_states") is None
+    # The last page that was read is read again: a place is the cursor that its page was asked with.
+    assert sync_until("done") == 20 - 12 + 1
+    assert scalar("SELECT full_at FROM partner_sync_states") is not None
+    synced.fault(call="GET /progress", status=422, times=1)
+    with transaction() as session:
+        progress.ask_sync(session, str(scalar("SELECT id FROM partner_lms_providers")), "sandbox")
+    assert sync_until("failed") == 0
+    assert sync()["calls"] == 20

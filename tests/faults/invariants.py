@@ -187,7 +187,7 @@ def count_repeats(calls: list[dict[str, Any]]) -> tuple[int, int]:
             if call["call"] == look:
                 looked.add(key)
             elif call["call"] == create:
-                blind += key not in looked
+                blind += made[key] > 0 and key not in looked
                 looked.discard(key)
                 made[key] += 1
     return sum(made.values()) - len(made), blind

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -90,22 +91,40 @@ def samples(page: str) -> Iterator[tuple[str, float]]:
 
 
 def firing(page: str, tmp_path: Path, before: str | None = None) -> set[str]:
-    """Return the alerts that the rules raise when the figures stay as they are for a day, and were `before` earlier.
+    """Return the alerts that the rules raise when the figures stay as they are for a while, and were `before` earlier."""
+    earlier = dict(samples(before or page))
+    # Enough of the earlier figures for a rate to have something to start from.
+    series = {
+        name: f"{earlier.get(name, 0 if before else value):g} {value:g}x30"
+        for name, value in samples(page)
+        if value == value
+    }
+    return evaluate(series, tmp_path, minutes=12)
+
+
+def firing_after(pages: Sequence[str], tmp_path: Path, *, minutes: int) -> set[str]:
+    """Return the alerts that the rules raise at the end, after each page's figures stood for so many minutes."""
+    figures = [dict(samples(page)) for page in pages]
+    series = {}
+    for name in sorted({name for page in figures for name in page}):
+        stood = [page.get(name, math.nan) for page in figures]
+        series[name] = " ".join(
+            f"{'_' if math.isnan(value) else f'{value:g}'}x{minutes - 1}" for value in stood
+        )
+    return evaluate(series, tmp_path, minutes=minutes * len(pages) - 1)
+
+
+def evaluate(series: dict[str, str], tmp_path: Path, *, minutes: int) -> set[str]:
+    """Return the alerts that fire after so many minutes of these series, which have a figure for each minute.
 
     promtool only compares with what is expected, so nothing is expected and what it got is read.
     """
-    earlier = dict(samples(before or page))
-    series = [
-        # Enough of the earlier figures for a rate to have something to start from.
-        {"series": name, "values": f"{earlier.get(name, 0 if before else value):g} {value:g}x30"}
-        for name, value in samples(page)
-        if value == value
-    ]
-    expected = {"expr": 'ALERTS{alertstate="firing"}', "eval_time": "12m", "exp_samples": []}
+    expected = {"expr": 'ALERTS{alertstate="firing"}', "eval_time": f"{minutes}m", "exp_samples": []}
+    given = [{"series": name, "values": values} for name, values in series.items()]
     test = {
         "rule_files": [str(RULES)],
         "evaluation_interval": "1m",
-        "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [expected]}],
+        "tests": [{"interval": "1m", "input_series": given, "promql_expr_test": [expected]}],
     }
     (tmp_path / "now.test.yml").write_text(json.dumps(test))
     done = subprocess.run(

@@ -17,7 +17,19 @@ from domain import enrollments, manual_work, retention, vouchers, xp
 from domain.vouchers import Code
 from tasks import progress as progress_tasks
 from tasks import xp as xp_tasks
-from tests.observe.conftest import PAY, SYNC, WALK, Shop, alerts, firing, look_again, needs_promtool, told
+from tests.observe.conftest import (
+    PAY,
+    SYNC,
+    WALK,
+    Shop,
+    alerts,
+    firing,
+    firing_after,
+    look_again,
+    needs_promtool,
+    told,
+)
+from tests.recover.clock import pass_time
 from tests.stack import make_course, rows, scalar
 from tests.xp.conftest import complete, make_school
 from tests.xp.test_drift_mail import drift
@@ -25,6 +37,8 @@ from workers import relay as relay_module
 from workers import watch
 
 Cause = Callable[[Shop], None]
+# Hours between two looks at figures that stand for a day.
+EVERY = 3
 
 
 def sql(statement: str, **values: object) -> None:
@@ -187,16 +201,31 @@ def test_a_healthy_purchase_and_its_certificate_raise_nothing(shop: Shop, tmp_pa
     assert alerts() <= SILENCES
 
 
-def test_a_certificate_that_the_partner_does_not_give_lowers_the_rate(shop: Shop) -> None:
-    """The rule itself waits for a day; rules.test.yml shows that."""
+@needs_promtool
+@pytest.mark.parametrize(
+    ("given_after", "expected"), [(None, {"UsherCertificatesMissing"}), (12, set()), (0, set())]
+)
+def test_a_certificate_that_the_partner_does_not_give_for_a_day_is_missing(
+    shop: Shop, tmp_path: Path, given_after: int | None, expected: set[str]
+) -> None:
+    """The partner is asked again and again; hours pass in the database, and Prometheus has what each of them told."""
     shop.sandbox.fault("GET /enrollments/{id}/certificate", status=404)
     shop.buy()
     shop.work_off()
     complete_course(shop)
-    shop.work_off(*SYNC)
-    values = shop.values()
-    assert values['usher_certificates{partner="sandbox",state="awaited"}'] == 1
-    assert values['usher_certificate_retrieval_ratio{partner="sandbox"}'] == 0
+    pages = []
+    for hour in range(0, 30, EVERY):
+        if given_after is not None and hour >= given_after:
+            shop.sandbox.request("DELETE", "/_faults")
+        progress_tasks.schedule()
+        shop.work_off(*SYNC)
+        # What else was asked for, such as mails, nobody does here, which would be another alert.
+        sql("DELETE FROM jobs WHERE NOT kind = ANY(:kinds)", kinds=SYNC)
+        pages.append(shop.scrape())
+        given = given_after is not None and hour >= given_after
+        assert shop.values()['usher_certificate_retrieval_ratio{partner="sandbox"}'] == given
+        pass_time(hours=EVERY)
+    assert firing_after(pages, tmp_path, minutes=60 * EVERY) == expected
 
 
 def complete_course(shop: Shop) -> None:

@@ -236,7 +236,7 @@ def test_a_job_that_kills_its_worker_is_parked_after_a_bounded_number_of_claims(
         with transaction() as session:
             held = jobs.claim_due(session, [name], owner="doomed", lease=60)
             assert held
-            jobs.advance(session, held, lease=60, begin="account")
+            jobs.advance(session, [jobs.Move(held, begin="account")], lease=60)
     make_due()
     run_due([name])
     [(state, error)] = rows("SELECT state, last_error FROM jobs WHERE id = :id", id=job_id)

@@ -18,6 +18,8 @@ from workers.services import Service, free_port, spawn, start_postgres, start_va
 FOUNDATION, OUTSIDE, OURS = 0, 1, 2
 # Bytes. A log that has grown beyond this is put aside at the next start.
 LOG_LIMIT = 10_000_000
+# Tasks that Flower remembers, about 7 kB each; by itself it would keep ten times as many.
+FLOWER_TASKS = 10_000
 # Seconds for the PostgreSQL of a run that was killed outright to end.
 LEFTOVER_PATIENCE = 10.0
 
@@ -69,7 +71,13 @@ def our_processes(settings: Settings) -> list[Child]:
     node = f"--hostname=worker-{settings.port}@%h"
     worker = _celery("worker", "--without-gossip", "--without-mingle", node)
     beat = _celery("beat", "--schedule", str(data_dir() / "beat-schedule"))
-    watch = _celery("flower", "--address=127.0.0.1", f"--port={settings.flower_port}", "--read_only")
+    watch = _celery(
+        "flower",
+        "--address=127.0.0.1",
+        f"--port={settings.flower_port}",
+        "--read_only",
+        f"--max_tasks={FLOWER_TASKS}",
+    )
     return [
         Child("api", _starter("api", gunicorn), ready=_answers(f"{base}/readyz"), tier=OURS, note=base),
         _logging_child("relay", _python("workers.relay"), "relay started", settings),

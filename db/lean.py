@@ -1,0 +1,99 @@
+"""A lean way to the database for the hottest paths: one statement that is a transaction of its own, in one round trip.
+
+It has no session, no BEGIN and COMMIT around it, no ping before it, and is planned once for each connection. Everything
+else goes through `db.session`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import psycopg2
+from psycopg2.extensions import connection
+from sqlalchemy import Engine, TextClause, text
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from db.session import SET_PARAMETERS, get_engine
+from settings import get_settings
+
+# What tells that the database cannot be used just now, whatever was asked of it.
+AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError, PoolTimeout)
+
+
+class Statement:
+    """SQL with `{name}` in the places of its values, and their types by name. Doing it twice must do no harm."""
+
+    def __init__(self, name: str, sql: str, /, **types: str) -> None:
+        numbered = {value: f"${place}" for place, value in enumerate(types, start=1)}
+        cast = {value: f"CAST(%({value})s AS {type})" for value, type in types.items()}
+        self.prepare = f"PREPARE {name} ({', '.join(types.values())}) AS {sql.format(**numbered)}"
+        self.execute = f"EXECUTE {name} ({', '.join(cast.values())})"
+        # Several statements in one message are one transaction, so the time-outs hold for the second.
+        self.unprepared = f"{SET_PARAMETERS}; {sql.format(**cast)}"
+        self._text = sql.format(**{value: f"CAST(:{value} AS {type})" for value, type in types.items()})
+
+    def text(self) -> TextClause:
+        """Return it for use in the transaction of a session."""
+        return text(self._text)
+
+
+class Wire:
+    """A connection that is nobody else's, and what was prepared on it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        opened = engine.raw_connection()
+        self.connection = cast(connection, opened.driver_connection)
+        self.connection.autocommit = True
+        opened.detach()
+        # A pooler may give each transaction another server connection, on which nothing was prepared.
+        self._prepared: set[Statement] | None = None if get_settings().is_pooled() else set()
+
+    def run(self, statement: Statement, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of the statement, which is committed then."""
+        with self.connection.cursor() as cursor:
+            if self._prepared is None:
+                cursor.execute(statement.unprepared, values)
+            else:
+                if statement not in self._prepared:
+                    cursor.execute(statement.prepare)
+                    self._prepared.add(statement)
+                cursor.execute(statement.execute, values)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+
+
+# Those that nobody is using. There are as many as there ever were callers at the same moment.
+_free: list[Wire] = []
+
+
+def run(statement: Statement, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement and return its rows. Where its connection was lost, it is run once more on a new one.
+
+    Raises `psycopg2.Error`, of which those in `AWAY` leave the outcome unknown.
+    """
+    wire = _take()
+    try:
+        return wire.run(statement, values)
+    except psycopg2.Error:
+        if not wire.connection.closed:
+            raise
+        _free.clear()  # They were lost as well, most likely.
+        wire = Wire(get_engine())
+        return wire.run(statement, values)
+    finally:
+        if not wire.connection.closed:
+            _free.append(wire)
+
+
+def _take() -> Wire:
+    engine = get_engine()
+    while _free:
+        try:
+            wire = _free.pop()
+        except IndexError:
+            break
+        if wire.engine is engine:
+            return wire
+    return Wire(engine)
