@@ -1,5 +1,6 @@
 """What Prometheus is told. Everything is read from PostgreSQL at the scrape, in a fixed number of queries.
 
+None of them grows with history; what only a long count can tell is counted beside the scrapes (`domain/gauges.py`).
 So every process tells the same and none counts on its own. Labels have few values: partners, queues and courses that
 somebody configured, and closed lists.
 """
@@ -143,13 +144,6 @@ def _inbox(session: Session) -> Iterator[Metric]:
 
 
 def _enrollments(session: Session) -> Iterator[Metric]:
-    numbers = {row.status: row.number for row in session.execute(gauges.ENROLLMENTS)}
-    yield gauge(
-        "usher_enrollments",
-        "Partner enrolments by status",
-        ["status"],
-        [([status], numbers.get(status, 0)) for status in ENROLLMENT_STATUSES],
-    )
     yield gauge(
         "usher_enrollments_pending_oldest_seconds",
         "How long the oldest pending enrolment has been waiting",
@@ -229,19 +223,40 @@ def _syncs(session: Session) -> Iterator[Metric]:
     )
 
 
-def _certificates(session: Session) -> Iterator[Metric]:
-    rows = session.execute(gauges.CERTIFICATES).all()
+def _counted(session: Session) -> Iterator[Metric]:
+    kept = gauges.read_counted(session)
+    seats = (
+        {row["status"]: row["number"] for row in kept["enrollments"].figures}
+        if "enrollments" in kept
+        else None
+    )
+    yield gauge(
+        "usher_enrollments",
+        "Partner enrolments by status, as relays and workers counted them last",
+        ["status"],
+        [([status], None if seats is None else seats.get(status, 0)) for status in ENROLLMENT_STATUSES],
+    )
+    rows = kept["certificates"].figures if "certificates" in kept else []
     yield gauge(
         "usher_certificates",
-        "Courses that were completed within 7 days, by what became of the partner's certificate",
+        "Courses that were completed within 7 days, by what became of the partner's certificate; counted with the same",
         ["partner", "state"],
-        [([row.partner, name], getattr(row, name)) for row in rows for name in gauges.CERTIFICATE_STATES],
+        [([row["partner"], name], row[name]) for row in rows for name in gauges.CERTIFICATE_STATES],
     )
     yield gauge(
         "usher_certificate_retrieval_ratio",
         "Certificate retrieval rate: fetched ones among those that the partner has to give",
         ["partner"],
-        [([row.partner], _ratio(row.fetched, row.fetched + row.awaited + row.failed)) for row in rows],
+        [
+            ([row["partner"]], _ratio(row["fetched"], row["fetched"] + row["awaited"] + row["failed"]))
+            for row in rows
+        ],
+    )
+    yield gauge(
+        "usher_counted_age_seconds",
+        "How long ago enrolments by status and certificates were counted, which the scrape does not do itself",
+        ["figure"],
+        [([name], kept[name].age if name in kept else None) for name in gauges.COUNTED],
     )
 
 
@@ -349,7 +364,7 @@ READERS = (
     _payments,
     _success,
     _syncs,
-    _certificates,
+    _counted,
     _partners,
     _processes,
     _people,

@@ -14,6 +14,7 @@ from bench.lab import Lab
 from bench.report import SUBJECT, Figure, Plan, percentile, say
 from db.session import get_engine, transaction
 from domain import gauges
+from workers import watch
 
 PATH = "/metrics"
 SMALL, LARGE = "at_1000_enrollments", SUBJECT
@@ -78,7 +79,7 @@ def run(lab: Lab, plan: Plan) -> None:
 
 
 def add_history(school: School) -> None:
-    """Add what seats leave behind, and count the calls, as relays do."""
+    """Add what seats leave behind, and count, as relays do."""
     with school.bound():
         with transaction() as session:
             for statement in HISTORY.split(";"):
@@ -96,3 +97,4 @@ def add_history(school: School) -> None:
         while more:
             with transaction() as session:
                 more = gauges.count_calls(session)
+        watch.recount()

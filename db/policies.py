@@ -97,7 +97,7 @@ HIDDEN = frozenset(
     lti_tools partner_calls partner_connections partner_secrets partner_states partner_sync_states payment_charges
     payment_disputes payment_lines payment_refunds payments rate_limits reconciliation_findings reconciliation_pages reconciliations
     replay_batches replay_items scheduled_runs staff_actions usher_alembic_version
-    worker_nodes alerts counted_until partner_call_counts queue_states
+    worker_nodes alerts counted_figures counted_until partner_call_counts queue_states
 
     manual_work_items voucher_pools vouchers
     """.split()  # noqa: SIM905

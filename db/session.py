@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+import psycopg2
 from psycopg2 import extensions
 from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
 
 from settings import get_settings
@@ -18,6 +21,8 @@ STATEMENT_TIMEOUT = 15_000
 LOCK_TIMEOUT = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT = 30_000
 
+# Seconds for which a connection may lie idle before it is asked whether it still works.
+PING_AFTER = 1.0
 # Connections that one process keeps; five more may be opened for a moment.
 MOST_CONNECTIONS = 20
 # PostgreSQL's number of the type `uuid`.
@@ -58,14 +63,31 @@ def make_engine(
         pool_size=pool_size,
         max_overflow=5,
         pool_timeout=15,
-        pool_pre_ping=True,
         hide_parameters=True,
         connect_args=connect_args,
     )
     event.listen(engine, "connect", _read_uuids_as_text)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _ping_idle)
     if pooled:
         event.listen(engine, "begin", _set_parameters)
     return engine
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _ping_idle(connection: Any, record: Any, proxy: Any) -> None:
+    """Ask a connection that lay idle whether it still works; one that was used a moment ago most likely does."""
+    if time.monotonic() - record.info.get("used_at", time.monotonic()) < PING_AFTER:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.rollback()
+    except psycopg2.Error as error:
+        raise DisconnectionError("the connection was lost while it lay idle") from error
 
 
 def _set_parameters(connection: Connection) -> None:

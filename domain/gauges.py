@@ -1,8 +1,14 @@
-"""What is measured at a scrape, each as one query that an index answers."""
+"""What is measured at a scrape, each as one query that an index answers.
+
+What would grow with history even so is counted beside the scrapes, by whoever looks for alerts, and kept.
+"""
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
@@ -16,6 +22,10 @@ SETTLED = 120.0
 SLICE = 6 * 3600.0
 # Seconds for which the broker's depths are believed.
 DEPTH_BELIEVED = 180.0
+# The share of the time that may go into counting one of `COUNTED`: what takes long to count is counted less often.
+COUNTING_SHARE = 0.01
+# Milliseconds that one count may take.
+COUNTING_TIMEOUT = 300_000
 # The events of which a paid seat follows.
 PAID_TYPES = ("checkout.session.completed", "checkout.session.async_payment_succeeded")
 
@@ -136,11 +146,30 @@ CERTIFICATES = text(
         LEFT JOIN partner_certificates k ON k.enrollment_id = e.id
         -- One by one, by their key: the planner would read all jobs for a join whose size it guesses.
         LEFT JOIN LATERAL (
-            SELECT state FROM jobs WHERE kind = 'progress.certificate' AND business_key = e.id::text LIMIT 1
+            SELECT state FROM jobs
+            WHERE k.id IS NULL AND kind = 'progress.certificate' AND business_key = e.id::text LIMIT 1
         ) AS j ON true
         WHERE e.status = 'completed' AND e.completed_at > now() - interval '7 days'
     ) AS completed GROUP BY partner ORDER BY partner
     """
+)
+# What is counted beside the scrapes, by name.
+COUNTED = {"enrollments": ENROLLMENTS, "certificates": CERTIFICATES}
+BEGIN_FIGURE = text("INSERT INTO counted_figures (name) VALUES (:name) ON CONFLICT DO NOTHING")
+CLAIM_FIGURE = text(
+    """
+    SELECT 1 FROM counted_figures
+    WHERE name = :name AND coalesce(counted_at + took / :share * interval '1 second' <= now(), true)
+    FOR UPDATE SKIP LOCKED
+    """
+)
+KEEP_FIGURE = text(
+    """
+    UPDATE counted_figures SET figures = CAST(:figures AS jsonb), counted_at = now(), took = :took WHERE name = :name
+    """
+)
+KEPT_FIGURES = text(
+    "SELECT name, figures, extract(epoch FROM now() - counted_at) AS age FROM counted_figures WHERE counted_at IS NOT NULL"
 )
 # What was counted, and what came since: in one statement, so that no call is seen twice or not at all.
 CALLS = text(
@@ -251,6 +280,31 @@ def count_calls(session: Session) -> bool:
     """Add the next slice of partner calls to their counts; return whether there is more to add."""
     session.execute(BEGIN_COUNTING, {"settled": SETTLED})
     return bool(session.scalar(COUNT_CALLS, {"settled": SETTLED, "slice": SLICE}))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Figures that were counted `age` seconds ago: the rows of their query."""
+
+    figures: list[dict[str, Any]]
+    age: float
+
+
+def recount(session: Session, name: str) -> None:
+    """Count one of `COUNTED` anew, unless that was done a moment ago or somebody does it now."""
+    session.execute(BEGIN_FIGURE, {"name": name})
+    if session.scalar(CLAIM_FIGURE, {"name": name, "share": COUNTING_SHARE}) is None:
+        return
+    session.execute(text(f"SET LOCAL statement_timeout = {COUNTING_TIMEOUT}"))
+    started = time.monotonic()
+    figures = json.dumps([dict(row._mapping) for row in session.execute(COUNTED[name])])
+    took = time.monotonic() - started
+    session.execute(KEEP_FIGURE, {"name": name, "figures": figures, "took": took})
+
+
+def read_counted(session: Session) -> dict[str, Kept]:
+    """Return what was counted last, by name; what was never counted is not in it."""
+    return {row.name: Kept(row.figures, float(row.age)) for row in session.execute(KEPT_FIGURES)}
 
 
 def note_depths(session: Session, depths: Mapping[str, int]) -> None:

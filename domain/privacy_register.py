@@ -490,6 +490,7 @@ TABLES = (
     ),
     _nobody("attachments", "files of courses", f"id course_id name url position {TIMES}"),
     _nobody("categories", "categories of courses", f"id slug name {TIMES}"),
+    _nobody("counted_figures", "what was counted for those who watch", "name figures counted_at took"),
     _nobody("counted_until", "how far was counted", "name until"),
     _nobody(
         "courses",

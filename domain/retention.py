@@ -134,7 +134,7 @@ KEPT = {
     ),
     **dict.fromkeys(
         """
-        counted_until feature_flags legacy_sources legacy_tables partner_call_counts partner_connections
+        counted_figures counted_until feature_flags legacy_sources legacy_tables partner_call_counts partner_connections
         partner_secrets partner_states partner_sync_states queue_states rate_limits
         """.split(),  # noqa: SIM905
         SETTING,

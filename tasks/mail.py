@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import parseaddr
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -133,19 +134,24 @@ def deliver(message: EmailMessage, settings: Settings) -> StepResult:
     return {}
 
 
+@lru_cache(maxsize=1)
+def tls_context() -> ssl.SSLContext:
+    """Return what mail servers' certificates are checked with; reading the system's takes longer than a whole mail."""
+    return ssl.create_default_context()
+
+
 def connect(url: str) -> smtplib.SMTP:
     """Open a session with the mail server: TLS from the start for smtps, STARTTLS where it is offered."""
     parts = urlsplit(url)
     host = parts.hostname or "localhost"
-    context = ssl.create_default_context()
     server: smtplib.SMTP
     if parts.scheme == "smtps":
-        server = smtplib.SMTP_SSL(host, parts.port or 465, timeout=SMTP_TIMEOUT, context=context)
+        server = smtplib.SMTP_SSL(host, parts.port or 465, timeout=SMTP_TIMEOUT, context=tls_context())
     else:
         server = smtplib.SMTP(host, parts.port or SUBMISSION_PORT, timeout=SMTP_TIMEOUT)
         server.ehlo()
         if server.has_extn("starttls"):
-            server.starttls(context=context)
+            server.starttls(context=tls_context())
             server.ehlo()
     if parts.username:
         server.login(unquote(parts.username), unquote(parts.password or ""))

@@ -17,7 +17,19 @@ from partners.redaction import redact
 from workers import sentry
 
 # Libraries that would log addresses and bodies at INFO or DEBUG.
-QUIET = ("urllib3", "requests", "stripe", "kombu", "amqp", "alembic", "werkzeug", "aiohttp")
+# Celery's own lines on each doorbell say less than the jobs' lines do.
+QUIET = (
+    "celery.worker.strategy",
+    "celery.app.trace",
+    "urllib3",
+    "requests",
+    "stripe",
+    "kombu",
+    "amqp",
+    "alembic",
+    "werkzeug",
+    "aiohttp",
+)
 
 
 # Ids that look like keys to the redaction and are none.

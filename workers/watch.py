@@ -34,7 +34,7 @@ _STARTED = time.monotonic()
 
 
 def look() -> None:
-    """Look once: open and resolve alerts, tell what is due to be told, add partner calls to their counts."""
+    """Look once: open and resolve alerts, tell what is due to be told, count for those who scrape."""
     settings = get_settings()
     with transaction() as session:
         watch.look(session, make_view(settings))
@@ -45,6 +45,14 @@ def look() -> None:
     while more:
         with transaction() as session:
             more = gauges.count_calls(session)
+    recount()
+
+
+def recount() -> None:
+    """Count what a scrape does not count itself, each where it is time to."""
+    for name in gauges.COUNTED:
+        with transaction() as session:
+            gauges.recount(session, name)
 
 
 def make_view(settings: Settings) -> watch.View:

@@ -48,7 +48,7 @@ from db.models.streaks import (
     UserZoneChange,
 )
 from db.models.stripe import InboxEvent, Payment, PaymentCharge, PaymentDispute, PaymentLine, PaymentRefund
-from db.models.watch import Alert, CountedUntil, PartnerCallCount, QueueState
+from db.models.watch import Alert, CountedFigure, CountedUntil, PartnerCallCount, QueueState
 from db.models.work import Job, JobStep, ScheduledRun, WorkerNode
 from db.models.xp import XpMultiplier, XpTransaction
 
@@ -66,6 +66,7 @@ __all__ = [
     "Base",
     "Category",
     "Certificate",
+    "CountedFigure",
     "CountedUntil",
     "Course",
     "Enrollment",

@@ -110,6 +110,7 @@ class Enrollment(WithId, Base):
         UniqueConstraint("user_id", "course_id"),
         CheckConstraint("completion_percentage BETWEEN 0 AND 100", name="completion_percentage"),
         Index("ix_enrollments_course_id_user_id", "course_id", "user_id"),
+        {"postgresql_with": {"fillfactor": "85"}},
     )
 
     user_id: Mapped[Id] = mapped_column(ForeignKey("users.id"))

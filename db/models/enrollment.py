@@ -44,6 +44,7 @@ class PartnerEnrollment(WithId, WithTimes, Base):
             "completed_at",
             postgresql_where=text("status = 'completed'"),
         ),
+        {"postgresql_with": {"fillfactor": "85"}},
     )
 
     provider_id: Mapped[Id] = mapped_column(ForeignKey("partner_lms_providers.id"))

@@ -16,6 +16,7 @@ class User(WithId, WithTimes, Base):
     """A person. The id is the one that a checkout's metadata carries as `studentId`."""
 
     __tablename__ = "users"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "85"}},)
 
     email: Mapped[str]
     name: Mapped[str] = mapped_column(server_default=text("''"))

@@ -38,6 +38,7 @@ class InboxEvent(WithId, Base):
         Index("ix_inbox_events_type_received_at", "type", "received_at"),
         Index("ix_inbox_events_new", "received_at", postgresql_where=text("state = 'received'")),
         Index("ix_inbox_events_ignored", "received_at", postgresql_where=text("state = 'ignored'")),
+        {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02"}},
     )
 
     source: Mapped[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Double, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.models.base import Base, Id, WithId, one_of
@@ -60,6 +60,20 @@ class CountedUntil(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     until: Mapped[datetime]
+
+
+class CountedFigure(Base):
+    """What takes too long to be counted at each scrape of `/metrics`, as it was counted last."""
+
+    __tablename__ = "counted_figures"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    # The rows of the count.
+    figures: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    # Null until it was counted once.
+    counted_at: Mapped[datetime | None]
+    # Seconds that the count took.
+    took: Mapped[float] = mapped_column(Double, server_default=text("0"))
 
 
 class QueueState(Base):

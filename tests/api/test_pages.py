@@ -16,6 +16,7 @@ from api.problems import PROBLEMS
 from db.migrate import VERSION_TABLE
 from settings import ConfigurationError, get_settings
 from tests.api.conftest import HTML, STUDENT, Logs, bearer, make_enrollment, run, tap_logs
+from workers import watch
 
 UNDESCRIBED = {
     "/",
@@ -230,6 +231,7 @@ def test_the_gauges_are_what_the_database_holds(client: FlaskClient) -> None:
     ):
         add_job(number, state, due)
     add_event("waiting", "metadata.studentId is missing")
+    watch.recount()
     page = client.get("/metrics").get_data(as_text=True)
     values = {
         line.rpartition(" ")[0]: float(line.rpartition(" ")[2])

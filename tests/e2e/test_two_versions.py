@@ -41,7 +41,7 @@ from tests.xp.conftest import assert_proven
 pytestmark = pytest.mark.e2e
 
 # Versions that ran somewhere: commit, and the head of its migrations.
-VERSIONS = {"d8a0b81": "0004", "ed796ae": "0013"}
+VERSIONS = {"d8a0b81": "0004", "ed796ae": "0013", "252be9c": "0020"}
 PAYMENTS = 8
 
 

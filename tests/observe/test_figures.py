@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from sqlalchemy import event, text
 
 from db.session import get_engine, transaction
 from domain import gauges
-from tests.observe.conftest import SYNC, Shop
+from tests.observe.conftest import SYNC, Shop, samples
 from tests.observe.test_causes import complete_course, earn_and_drift, empty_a_pool, name_nobody, sql
 from tests.stack import rows, scalar
 from workers import watch
@@ -115,17 +116,66 @@ def test_a_scrape_takes_as_many_queries_however_much_there_is(shop: Shop) -> Non
     def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         statements.append(statement)
 
-    shop.scrape()
+    shop.read()
     event.listen(get_engine(), "before_cursor_execute", note)
-    shop.scrape()
+    shop.read()
     few = len(statements)
     event.remove(get_engine(), "before_cursor_execute", note)
     many_things(shop)
     statements.clear()
     event.listen(get_engine(), "before_cursor_execute", note)
-    shop.scrape()
+    shop.read()
     event.remove(get_engine(), "before_cursor_execute", note)
     assert len(statements) == few <= 25
+
+
+COUNTED_ACTIVE = 'usher_enrollments{status="active"}'
+AGE = 'usher_counted_age_seconds{figure="enrollments"}'
+
+
+def test_what_grows_with_history_is_counted_beside_the_scrapes(shop: Shop) -> None:
+    def read() -> dict[str, float]:
+        return dict(samples(shop.read()))
+
+    unknown = read()
+    assert math.isnan(unknown[COUNTED_ACTIVE])
+    assert math.isnan(unknown[AGE])
+    shop.buy()
+    shop.work_off()
+    watch.look()
+    assert read()[COUNTED_ACTIVE] == 1
+    sql("UPDATE counted_figures SET counted_at = now() - interval '1 hour'")
+    shop.buy()
+    shop.work_off()
+    stood = read()
+    assert (stood[COUNTED_ACTIVE], stood[AGE] >= 3600) == (1, True)
+    watch.look()
+    assert read()[COUNTED_ACTIVE] == 2
+
+
+def test_what_takes_long_is_counted_less_often_and_by_one(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "COUNTING_SHARE", 0.01)
+    shop.buy()
+    shop.work_off()
+    watch.recount()
+    shop.buy()
+    shop.work_off()
+
+    def counted_after(seconds: int) -> float:
+        """Return what is told so many seconds after a count that took 20 seconds."""
+        sql("UPDATE counted_figures SET took = 20, counted_at = now() - :s * interval '1 second'", s=seconds)
+        watch.recount()
+        return dict(samples(shop.read()))[COUNTED_ACTIVE]
+
+    assert counted_after(1_000) == 1
+    with transaction() as session:
+        session.execute(text("SELECT 1 FROM counted_figures FOR UPDATE")).all()
+        # Whoever counts holds the row: nobody waits for it, neither to count as well nor to read.
+        watch.recount()
+        assert dict(samples(shop.read()))[COUNTED_ACTIVE] == 1
+    assert counted_after(3_000) == 2
 
 
 def test_no_query_reads_a_large_table_from_end_to_end(shop: Shop) -> None:
@@ -176,11 +226,11 @@ def test_no_query_reads_a_large_table_from_end_to_end(shop: Shop) -> None:
         "slice": timedelta(hours=6).total_seconds(),
     }
     large = "jobs|inbox_events|partner_lms_enrollments|partner_calls|staff_actions|scheduled_runs|users"
-    # Enrolments by status are counted from an index of theirs, all of them.
+    # Not in it: enrolments by status, all of them, which are counted beside the scrapes.
     queries = [
         gauges.OPEN_JOBS, gauges.GIVEN_UP_JOBS, gauges.INBOX, gauges.PENDING_OLDEST, gauges.UNREADY, gauges.RECENT,
         gauges.SYNCS, gauges.CERTIFICATES, gauges.CALLS, gauges.COUNT_CALLS, gauges.XP_REPAIRS, gauges.LAST_TURNS,
-        gauges.QUEUES, gauges.WAITING, gauges.LTI,
+        gauges.QUEUES, gauges.WAITING, gauges.LTI, gauges.KEPT_FIGURES,
     ]  # fmt: skip
     with transaction() as session:
         for query in queries:

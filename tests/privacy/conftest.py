@@ -233,6 +233,7 @@ def everything() -> dict[str, list[str]]:
         "worker_nodes",
         "scheduled_runs",
         "queue_states",
+        "counted_figures",
         "counted_until",
         "partner_states",
         "rate_limits",
