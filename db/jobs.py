@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import trace
+from db import lean, trace
 
 CLAIM_SLOT = text(
     """
@@ -72,11 +72,22 @@ class LeaseLost(Exception):
     """Another worker has taken the job over, or it was finished: nothing that this worker learned may be written."""
 
 
-ENQUEUE = text(
+JOB_COLUMNS = {
+    "kind": "text",
+    "business_key": "text",
+    "queue": "text",
+    "partner": "text",
+    "subject_id": "uuid",
+    "correlation_id": "text",
+    "traceparent": "text",
+    "delay": "double precision",
+}
+ENQUEUE = lean.Statement(
+    "enqueue_job",
     """
     INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, traceparent, next_run_at)
-    VALUES (:kind, :business_key, :queue, :partner, :subject_id, :correlation_id, :traceparent,
-        now() + :delay * interval '1 second')
+    VALUES ({kind}, {business_key}, {queue}, {partner}, {subject_id}, {correlation_id}, {traceparent},
+        now() + {delay} * interval '1 second')
     ON CONFLICT (kind, business_key) DO UPDATE SET
         rerun = jobs.state = 'running',
         state = CASE WHEN jobs.state = 'running' THEN 'running' ELSE 'ready' END,
@@ -88,38 +99,44 @@ ENQUEUE = text(
         correlation_id = coalesce(excluded.correlation_id, jobs.correlation_id), queue = excluded.queue,
         traceparent = excluded.traceparent
     RETURNING id
-    """
+    """,
+    **JOB_COLUMNS,
 )
-ENQUEUE_ONCE = text(
+ENQUEUE_ONCE = lean.Statement(
+    "enqueue_job_once",
     """
     INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, traceparent, next_run_at)
-    VALUES (:kind, :business_key, :queue, :partner, :subject_id, :correlation_id, :traceparent,
-        now() + :delay * interval '1 second')
+    VALUES ({kind}, {business_key}, {queue}, {partner}, {subject_id}, {correlation_id}, {traceparent},
+        now() + {delay} * interval '1 second')
     ON CONFLICT (kind, business_key) DO NOTHING
     RETURNING id
-    """
+    """,
+    **JOB_COLUMNS,
 )
-ENQUEUE_MANY_ONCE = text(
+ENQUEUE_MANY_ONCE = lean.Statement(
+    "enqueue_jobs_once",
     """
     INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, traceparent, next_run_at)
     SELECT kind, business_key, queue, partner, subject_id, correlation_id, traceparent,
         now() + delay * interval '1 second'
-    FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS j(
+    FROM jsonb_to_recordset({jobs}) AS j(
         kind text, business_key text, queue text, partner text, subject_id uuid, correlation_id text,
         traceparent text, delay double precision)
     ON CONFLICT (kind, business_key) DO NOTHING
-    """
+    """,
+    jobs="jsonb",
 )
 NOTIFY = text("SELECT pg_notify(:channel, '')")
 
 # Locked in one order, so that two who were rung for the same jobs do not wait for each other.
-CLAIM = text(
+CLAIM = lean.Statement(
+    "claim_jobs",
     """
-    UPDATE jobs SET state = 'running', token = token + 1, claims = claims + 1, lease_owner = :owner, rung_at = NULL,
-        next_run_at = now() + :lease * interval '1 second', updated_at = now()
+    UPDATE jobs SET state = 'running', token = token + 1, claims = claims + 1, lease_owner = {owner}, rung_at = NULL,
+        next_run_at = now() + {lease} * interval '1 second', updated_at = now()
     FROM (
         SELECT j.id FROM jobs j
-        WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.state IN ('ready', 'running') AND j.next_run_at <= now()
+        WHERE j.id = ANY({ids}) AND j.state IN ('ready', 'running') AND j.next_run_at <= now()
             AND NOT EXISTS (
                 SELECT 1 FROM partner_states s
                 WHERE s.partner = j.partner AND (s.paused_at IS NOT NULL OR s.open_until > now())
@@ -129,7 +146,10 @@ CLAIM = text(
     WHERE jobs.id = due.id
     RETURNING jobs.id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id,
         traceparent
-    """
+    """,
+    ids="uuid[]",
+    owner="text",
+    lease="double precision",
 )
 CLAIM_DUE = text(
     """
@@ -146,23 +166,26 @@ CLAIM_DUE = text(
     RETURNING id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id, traceparent
     """
 )
-STEPS = text(
-    "SELECT job_id, step, state, result, attempt FROM job_steps WHERE job_id = ANY(CAST(:ids AS uuid[]))"
+STEPS = lean.Statement(
+    "job_steps_of",
+    """SELECT job_id, step, state, result, attempt FROM job_steps WHERE job_id = ANY({ids})""",
+    ids="uuid[]",
 )
 
 # One statement: check the fences and renew the leases, mark steps done, mark the next ones started. A lease that was
 # renewed a moment ago is only locked, which spares the table a new version of the row.
-ADVANCE = text(
+ADVANCE = lean.Statement(
+    "advance_jobs",
     """
     WITH asked AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:moves AS jsonb)) AS m(
+        SELECT * FROM jsonb_to_recordset({moves}) AS m(
             id uuid, token bigint, attempt int, done text, result jsonb, duration_ms int, begin text)
     ), fence AS (
         SELECT asked.* FROM asked JOIN jobs USING (id)
         WHERE jobs.token = asked.token AND jobs.state = 'running' FOR NO KEY UPDATE OF jobs
     ), renewed AS (
-        UPDATE jobs SET next_run_at = now() + :lease * interval '1 second', updated_at = now()
-        FROM fence WHERE jobs.id = fence.id AND jobs.next_run_at < now() + 0.75 * :lease * interval '1 second'
+        UPDATE jobs SET next_run_at = now() + {lease} * interval '1 second', updated_at = now()
+        FROM fence WHERE jobs.id = fence.id AND jobs.next_run_at < now() + 0.75 * {lease} * interval '1 second'
     ), finished AS (
         UPDATE job_steps SET state = 'done', result = fence.result, duration_ms = fence.duration_ms,
             finished_at = clock_timestamp(), token = fence.token
@@ -174,12 +197,15 @@ ADVANCE = text(
             attempt = excluded.attempt, started_at = clock_timestamp(), finished_at = NULL, duration_ms = NULL
     )
     SELECT id FROM fence
-    """
+    """,
+    moves="jsonb",
+    lease="double precision",
 )
-RELEASE = text(
+RELEASE = lean.Statement(
+    "release_jobs",
     """
     WITH asked AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:endings AS jsonb)) AS e(
+        SELECT * FROM jsonb_to_recordset({endings}) AS e(
             id uuid, token bigint, state text, delay double precision, attempts int, error text, traceback text,
             done text, result jsonb, duration_ms int)
     ), fence AS (
@@ -197,28 +223,30 @@ RELEASE = text(
         FROM asked JOIN fence USING (id) WHERE job_id = asked.id AND step = asked.done
     )
     SELECT id, state FROM fence
-    """
+    """,
+    endings="jsonb",
 )
 
 # Relays take turns, so that a queue's window holds however many of them run.
 RING_LOCK = 7_215_430_113
 # Per queue, so that a queue whose doorbells are all under way does not hide the due work of the others.
-RING = text(
+RING = lean.Statement(
+    "ring_jobs",
     """
     WITH room AS (
         SELECT names.queue, names.room - (
             SELECT count(*) FROM jobs WHERE jobs.queue = names.queue AND state = 'ready'
-                AND rung_at > now() - :ring_timeout * interval '1 second'
+                AND rung_at > now() - {ring_timeout} * interval '1 second'
         ) - (
             SELECT count(*) FROM jobs WHERE jobs.queue = names.queue AND state = 'running' AND next_run_at > now()
         ) AS free
-        FROM unnest(CAST(:queues AS text[]), CAST(:windows AS int[])) AS names(queue, room)
+        FROM unnest({queues}, {windows}) AS names(queue, room)
     ), due AS (
         SELECT found.id FROM room CROSS JOIN LATERAL (
             SELECT id FROM jobs
             WHERE jobs.queue = room.queue AND state IN ('ready', 'running') AND next_run_at <= now()
-                AND (rung_at IS NULL OR rung_at <= now() - :ring_timeout * interval '1 second')
-            ORDER BY next_run_at LIMIT greatest(0, least(room.free, :limit)) FOR UPDATE SKIP LOCKED
+                AND (rung_at IS NULL OR rung_at <= now() - {ring_timeout} * interval '1 second')
+            ORDER BY next_run_at LIMIT greatest(0, least(room.free, {limit})) FOR UPDATE SKIP LOCKED
         ) AS found
     ), rung AS (
         -- An array, not a join: the planner would read the whole table for a join whose size it cannot know.
@@ -226,20 +254,26 @@ RING = text(
         RETURNING jobs.id, jobs.kind, jobs.queue, jobs.traceparent
     )
     SELECT room.queue, room.free, rung.id, rung.kind, rung.traceparent FROM room LEFT JOIN rung USING (queue)
-    """
+    """,
+    queues="text[]",
+    windows="int[]",
+    ring_timeout="double precision",
+    limit="int",
 )
 UNRING = text(
     "UPDATE jobs SET rung_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND state IN ('ready', 'running')"
 )
-NEXT_DUE = text(
+NEXT_DUE = lean.Statement(
+    "next_due_job",
     """
     SELECT extract(epoch FROM min(found.next_run_at) - now())
-    FROM unnest(CAST(:queues AS text[])) AS names(queue) CROSS JOIN LATERAL (
+    FROM unnest({queues}) AS names(queue) CROSS JOIN LATERAL (
         SELECT next_run_at FROM jobs
         WHERE jobs.queue = names.queue AND state IN ('ready', 'running') AND next_run_at > now()
         ORDER BY next_run_at LIMIT 1
     ) AS found
-    """
+    """,
+    queues="text[]",
 )
 
 
@@ -250,7 +284,7 @@ def enqueue(session: Session, job: Enqueue, *, once: bool = False) -> str | None
     job is left as it is. Returns the job's id, None where `once` found one.
     """
     values = {**vars(job), "traceparent": trace.current.get()}
-    found = session.execute(ENQUEUE_ONCE if once else ENQUEUE, values).scalar()
+    found = lean.execute(session, ENQUEUE_ONCE if once else ENQUEUE, values).scalar()
     session.execute(NOTIFY, {"channel": CHANNEL})
     return None if found is None else str(found)
 
@@ -258,7 +292,7 @@ def enqueue(session: Session, job: Enqueue, *, once: bool = False) -> str | None
 def enqueue_once(session: Session, asked: Sequence[Enqueue], traceparents: Sequence[str | None]) -> None:
     """Write several jobs at once, each in the trace of its own; those that exist are left as they are."""
     rows = [{**vars(job), "traceparent": own} for job, own in zip(asked, traceparents, strict=True)]
-    session.execute(ENQUEUE_MANY_ONCE, {"jobs": json.dumps(rows)})
+    lean.execute(session, ENQUEUE_MANY_ONCE, {"jobs": json.dumps(rows)})
     session.execute(NOTIFY, {"channel": CHANNEL})
 
 
@@ -267,7 +301,7 @@ def claim(session: Session, job_ids: Sequence[str], *, owner: str, lease: float)
 
     Left out are those that another worker has, and those whose partner is paused or its circuit open.
     """
-    rows = session.execute(CLAIM, {"ids": list(job_ids), "owner": owner, "lease": lease})
+    rows = lean.execute(session, CLAIM, {"ids": list(job_ids), "owner": owner, "lease": lease})
     return [_claim(row) for row in rows]
 
 
@@ -289,7 +323,7 @@ class StepRecord:
 def load_steps(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, StepRecord]]:
     """Return the steps of each of these jobs by name."""
     found: dict[str, dict[str, StepRecord]] = {job_id: {} for job_id in job_ids}
-    for row in session.execute(STEPS, {"ids": list(job_ids)}):
+    for row in lean.execute(session, STEPS, {"ids": list(job_ids)}):
         found[str(row.job_id)][row.step] = StepRecord(row.state, row.result, row.attempt)
     return found
 
@@ -332,7 +366,7 @@ def advance(session: Session, moves: Sequence[Move], *, lease: float) -> None:
         | _columns(move.done)
         for move in moves
     ]
-    held = session.execute(ADVANCE, {"moves": json.dumps(asked), "lease": lease}).scalars()
+    held = lean.execute(session, ADVANCE, {"moves": json.dumps(asked), "lease": lease}).scalars()
     _check_fences(moves, {str(id) for id in held})
 
 
@@ -351,7 +385,9 @@ def release(session: Session, endings: Sequence[Ending]) -> None:
         | _columns(ending.done)
         for ending in endings
     ]
-    states = {str(row.id): row.state for row in session.execute(RELEASE, {"endings": json.dumps(asked)})}
+    states = {
+        str(row.id): row.state for row in lean.execute(session, RELEASE, {"endings": json.dumps(asked)})
+    }
     _check_fences(endings, states.keys())
     if "ready" in states.values():
         session.execute(NOTIFY, {"channel": CHANNEL})
@@ -384,7 +420,8 @@ def ring_due(
     nobody answered for `ring_timeout` seconds rings again.
     """
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": RING_LOCK})
-    rows = session.execute(
+    rows = lean.execute(
+        session,
         RING,
         {
             "queues": list(windows),
@@ -407,7 +444,7 @@ def unring(session: Session, ids: Sequence[str]) -> None:
 
 def seconds_to_next_due(session: Session, queues: Iterable[str]) -> float | None:
     """Return how long it is until the next retry or lease end, None when nothing is planned."""
-    seconds = session.execute(NEXT_DUE, {"queues": list(queues)}).scalar()
+    seconds = lean.execute(session, NEXT_DUE, {"queues": list(queues)}).scalar()
     return None if seconds is None else float(seconds)
 
 

@@ -1,7 +1,7 @@
-"""A lean way to the database for the hottest paths: one statement that is a transaction of its own, in one round trip.
+"""A lean way to the database for the hottest paths: statements that are planned once for each connection.
 
-It has no session, no BEGIN and COMMIT around it, no ping before it, and is planned once for each connection. Everything
-else goes through `db.session`.
+`run` makes one of them a transaction of its own, in one round trip: no session, no BEGIN and COMMIT around it, no ping
+before it. `execute` runs one in the transaction of a session. Everything else goes through `db.session`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import psycopg2
 from psycopg2.extensions import connection
-from sqlalchemy import Engine, TextClause, text
+from sqlalchemy import CursorResult, Engine, TextClause, text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
 
 from db.session import SET_PARAMETERS, get_engine
 from settings import get_settings
@@ -27,8 +28,10 @@ class Statement:
     def __init__(self, name: str, sql: str, /, **types: str) -> None:
         numbered = {value: f"${place}" for place, value in enumerate(types, start=1)}
         cast = {value: f"CAST(%({value})s AS {type})" for value, type in types.items()}
-        self.prepare = f"PREPARE {name} ({', '.join(types.values())}) AS {sql.format(**numbered)}"
-        self.execute = f"EXECUTE {name} ({', '.join(cast.values())})"
+        kinds = f" ({', '.join(types.values())})" if types else ""
+        values = f" ({', '.join(cast.values())})" if types else ""
+        self.prepare = f"PREPARE {name}{kinds} AS {sql.format(**numbered)}"
+        self.execute = f"EXECUTE {name}{values}"
         # Several statements in one message are one transaction, so the time-outs hold for the second.
         self.unprepared = f"{SET_PARAMETERS}; {sql.format(**cast)}"
         self._text = sql.format(**{value: f"CAST(:{value} AS {type})" for value, type in types.items()})
@@ -36,6 +39,19 @@ class Statement:
     def text(self) -> TextClause:
         """Return it for use in the transaction of a session."""
         return text(self._text)
+
+
+def execute(session: Session, statement: Statement, values: Mapping[str, Any]) -> CursorResult[Any]:
+    """Execute a statement in a session's transaction; raises what `session.execute` raises."""
+    connection = session.connection()
+    if get_settings().is_pooled():
+        # Each transaction may get another server connection, on which nothing was prepared.
+        return connection.execute(statement.text(), values)
+    prepared: set[Statement] = connection.connection.info.setdefault("prepared", set())
+    if statement not in prepared:
+        connection.exec_driver_sql(statement.prepare)
+        prepared.add(statement)
+    return connection.exec_driver_sql(statement.execute, dict(values))
 
 
 class Wire:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db import jobs
+from db import jobs, lean
 from domain import failures, users, xp_partners
 from domain.errors import NoLongerWanted, NotFound, NotPossible
 
@@ -40,31 +40,44 @@ WITH_ALL = """
     JOIN partner_lms_providers p ON p.id = e.provider_id
     JOIN partner_courses c ON c.id = e.course_id
 """
-LOAD = text(f"{WITH_ALL} WHERE e.id = :id")
-LOAD_MANY = text(f"{WITH_ALL} WHERE e.id = ANY(CAST(:ids AS uuid[])) ORDER BY e.id")
+LOAD_MANY = lean.Statement(
+    "load_enrollments", f"{WITH_ALL} WHERE e.id = ANY({{ids}}) ORDER BY e.id", ids="uuid[]"
+)
+# What became of enrolments since they were read.
+LOOK_AGAIN = lean.Statement(
+    "look_again",
+    "SELECT id, status, generation FROM partner_lms_enrollments WHERE id = ANY({ids})",
+    ids="uuid[]",
+)
 # Over many enrolments at once; a later generation than the one that was read has its own seat.
-RECORD_ACCOUNTS = text(
+RECORD_ACCOUNTS = lean.Statement(
+    "record_accounts",
     """
     UPDATE partner_lms_enrollments e SET external_account_id = given.value, updated_at = now()
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(id uuid, generation int, value text)
+    FROM jsonb_to_recordset({rows}) AS given(id uuid, generation int, value text)
     WHERE e.id = given.id AND e.generation = given.generation
-    """
+    """,
+    rows="jsonb",
 )
-RECORD_SEATS = text(
+RECORD_SEATS = lean.Statement(
+    "record_seats",
     """
     UPDATE partner_lms_enrollments e SET external_enrollment_id = given.value, enrolled_at = now(), updated_at = now()
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(id uuid, generation int, value text)
+    FROM jsonb_to_recordset({rows}) AS given(id uuid, generation int, value text)
     WHERE e.id = given.id AND e.generation = given.generation
-    """
+    """,
+    rows="jsonb",
 )
-ACTIVATE = text(
+ACTIVATE = lean.Statement(
+    "activate_enrollments",
     """
     UPDATE partner_lms_enrollments e SET launch_checked_at = now(), failure_reason = NULL, updated_at = now(),
         status = CASE WHEN e.completed_at IS NULL THEN 'active' ELSE 'completed' END
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(id uuid, generation int)
+    FROM jsonb_to_recordset({rows}) AS given(id uuid, generation int)
     WHERE e.id = given.id AND e.generation = given.generation AND e.status = 'pending'
     RETURNING e.id
-    """
+    """,
+    rows="jsonb",
 )
 
 
@@ -149,15 +162,15 @@ def open_enrollment(
 
 def load(session: Session, enrollment_id: str) -> Enrollment:
     """Return an enrolment with its student, provider and course; raise `NotFound`."""
-    row = session.execute(LOAD, {"id": enrollment_id}).one_or_none()
-    if row is None:
+    found = load_many(session, [enrollment_id])
+    if not found:
         raise NotFound(f"there is no enrolment {enrollment_id}")
-    return Enrollment(**row._mapping)
+    return found[0]
 
 
 def load_many(session: Session, ids: Collection[str]) -> list[Enrollment]:
     """Return those of these enrolments that exist, in id order."""
-    return [Enrollment(**row._mapping) for row in session.execute(LOAD_MANY, {"ids": list(ids)})]
+    return [Enrollment(**row._mapping) for row in lean.execute(session, LOAD_MANY, {"ids": list(ids)})]
 
 
 def load_by_id(session: Session, ids: Collection[str]) -> dict[str, Enrollment]:
@@ -220,24 +233,20 @@ def start_walk(session: Session, enrollment: Enrollment, *, once: bool = False) 
 
 def are_wanted(session: Session, enrollments: Sequence[Enrollment]) -> list[bool]:
     """Say of each of these enrolments whether it is still what it was when it was read."""
-    found = session.execute(
-        text(
-            "SELECT id, status, generation FROM partner_lms_enrollments WHERE id = ANY(CAST(:ids AS uuid[]))"
-        ),
-        {"ids": [enrollment.id for enrollment in enrollments]},
-    )
+    ids = [enrollment.id for enrollment in enrollments]
+    found = lean.execute(session, LOOK_AGAIN, {"ids": ids})
     now = {str(row.id): (row.status, row.generation) for row in found}
     return [now[enrollment.id] == (enrollment.status, enrollment.generation) for enrollment in enrollments]
 
 
 def record_accounts(session: Session, taken: Sequence[tuple[Enrollment, str]]) -> None:
     """Save the partner's account ids, whatever became of the enrolments meanwhile: giving back needs them too."""
-    session.execute(RECORD_ACCOUNTS, {"rows": _rows(taken)})
+    lean.execute(session, RECORD_ACCOUNTS, {"rows": _rows(taken)})
 
 
 def record_seats(session: Session, taken: Sequence[tuple[Enrollment, str]]) -> None:
     """Save the partner's enrolment ids and when the seats were taken, whatever became of the enrolments meanwhile."""
-    session.execute(RECORD_SEATS, {"rows": _rows(taken)})
+    lean.execute(session, RECORD_SEATS, {"rows": _rows(taken)})
 
 
 def record_release(session: Session, enrollment: Enrollment) -> None:
@@ -253,7 +262,7 @@ def activate(session: Session, opened: Sequence[tuple[Enrollment, str | None]]) 
     completed again. Raises `NoLongerWanted` where one of them is not pending any more.
     """
     seats = [enrollment for enrollment, _ in opened]
-    written = session.execute(ACTIVATE, {"rows": _rows([(seat, None) for seat in seats])}).scalars()
+    written = lean.execute(session, ACTIVATE, {"rows": _rows([(seat, None) for seat in seats])}).scalars()
     missing = {seat.id for seat in seats} - {str(id) for id in written}
     if missing:
         raise NoLongerWanted(f"not pending any more: enrolment {', '.join(missing)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db import lean
 from domain import enrollments
 from domain.money import (
     GRANTED,
@@ -19,17 +20,33 @@ from domain.money import (
 )
 from domain.money import has_unclear_refund as is_unclear
 
-PAYMENTS = text(
+PAYMENTS = lean.Statement(
+    "payments_of_seat",
     """
-    SELECT y.id, y.state = 'paid' AS paid, y.amount_total, y.payment_intent_id
-    FROM payments y JOIN payment_lines l ON l.payment_id = y.id WHERE l.enrollment_id = :enrollment ORDER BY y.id
-    """
+    SELECT y.id, y.state = 'paid' AS paid, y.amount_total, y.payment_intent_id, e.course_id
+    FROM payment_lines l JOIN payments y ON y.id = l.payment_id JOIN partner_lms_enrollments e ON e.id = l.enrollment_id
+    WHERE l.enrollment_id = {enrollment} ORDER BY y.id
+    """,
+    enrollment="uuid",
 )
-LINES = text(
+# Everything that was told about one payment, in one row.
+FACTS = lean.Statement(
+    "facts_of_payment",
     """
-    SELECT e.course_id, l.amount FROM payment_lines l JOIN partner_lms_enrollments e ON e.id = l.enrollment_id
-    WHERE l.payment_id = :payment ORDER BY e.course_id
-    """
+    SELECT
+        (SELECT jsonb_agg(jsonb_build_array(e.course_id, l.amount) ORDER BY e.course_id) FROM payment_lines l
+            JOIN partner_lms_enrollments e ON e.id = l.enrollment_id WHERE l.payment_id = {payment}) AS lines,
+        (SELECT jsonb_agg(jsonb_build_array(amount, status, course_id) ORDER BY id) FROM payment_refunds
+            WHERE payment_intent_id = {intent}) AS refunds,
+        (SELECT array_agg(status ORDER BY id) FROM payment_disputes WHERE payment_intent_id = {intent}) AS disputes,
+        charge.refunded, charge.amount
+    FROM (
+        SELECT coalesce(sum(amount_refunded), 0) AS refunded, max(amount) AS amount FROM payment_charges
+        WHERE payment_intent_id = {intent}
+    ) AS charge
+    """,
+    payment="uuid",
+    intent="text",
 )
 
 
@@ -63,12 +80,6 @@ def seats_of(session: Session, payment_intent_id: str) -> list[str]:
     return [str(seat) for seat in found]
 
 
-def is_bought_twice(session: Session, enrollment_id: str) -> bool:
-    """Say whether more than one payment that stands pays for this seat."""
-    standing = [word for word in _words(session, enrollment_id) if word in (GRANTED, SUSPENDED)]
-    return len(standing) > 1
-
-
 def has_unclear_refund(session: Session, payment_intent_id: str) -> bool:
     """Say whether a partial refund of this payment waits for a person to say what it was for."""
     payments = session.execute(
@@ -83,35 +94,49 @@ def has_unclear_refund(session: Session, payment_intent_id: str) -> bool:
     )
 
 
+def is_bought_twice(session: Session, enrollment_id: str) -> bool:
+    """Say whether more than one payment that stands pays for this seat."""
+    return _stand(_words(session, enrollment_id)) > 1
+
+
 def target(session: Session, enrollment_id: str) -> str:
     """Return what a seat should be by all its payments: granted, suspended, revoked, or nothing when none was paid."""
-    return max(_words(session, enrollment_id), key=STRENGTH.__getitem__, default=NOTHING)
+    return _strongest(_words(session, enrollment_id))
 
 
-def settle(session: Session, enrollment_id: str) -> None:
-    """Bring an enrolment to what its payments entitle to. The row is locked: settlers take turns."""
+def settle(session: Session, enrollment_id: str) -> bool:
+    """Bring an enrolment to what its payments entitle to; say whether more than one that stands pays for it.
+
+    The row is locked: settlers take turns.
+    """
     enrollment = enrollments.lock(session, enrollment_id)
-    wanted = target(session, enrollment_id)
+    words = _words(session, enrollment_id)
+    wanted = _strongest(words)
     if wanted == REVOKED and enrollment.status != "revoked":
         enrollments.revoke(session, enrollment)
     elif wanted == SUSPENDED and enrollment.status != "suspended":
         enrollments.suspend(session, enrollment)
     elif wanted == GRANTED and enrollment.status in ("suspended", "revoked"):
         enrollments.restore(session, enrollment)
+    return _stand(words) > 1
+
+
+def _strongest(words: list[str]) -> str:
+    return max(words, key=STRENGTH.__getitem__, default=NOTHING)
+
+
+def _stand(words: list[str]) -> int:
+    return sum(word in (GRANTED, SUSPENDED) for word in words)
 
 
 def _words(session: Session, enrollment_id: str) -> list[str]:
     """Return what each payment for this seat says."""
-    course_id = str(
-        session.scalar(
-            text("SELECT course_id FROM partner_lms_enrollments WHERE id = :id"), {"id": enrollment_id}
-        )
-    )
     return [
         entitlement(
-            _facts(session, str(row.id), row.paid, row.amount_total, row.payment_intent_id), course_id
+            _facts(session, str(row.id), row.paid, row.amount_total, row.payment_intent_id),
+            str(row.course_id),
         )
-        for row in session.execute(PAYMENTS, {"enrollment": enrollment_id}).all()
+        for row in lean.execute(session, PAYMENTS, {"enrollment": enrollment_id}).all()
     ]
 
 
@@ -119,30 +144,13 @@ def _facts(
     session: Session, payment_id: str, paid: bool, amount_total: int | None, intent: str | None
 ) -> Facts:
     """Collect everything that was told about one payment."""
-    key = {"intent": intent}
-    lines = [Line(str(row.course_id), row.amount) for row in session.execute(LINES, {"payment": payment_id})]
-    refunds = session.execute(
-        text(
-            "SELECT amount, status, course_id FROM payment_refunds WHERE payment_intent_id = :intent ORDER BY id"
-        ),
-        key,
-    )
-    charge = session.execute(
-        text(
-            "SELECT coalesce(sum(amount_refunded), 0) AS refunded, max(amount) AS amount FROM payment_charges"
-            " WHERE payment_intent_id = :intent"
-        ),
-        key,
-    ).one()
-    disputes = session.scalars(
-        text("SELECT status FROM payment_disputes WHERE payment_intent_id = :intent ORDER BY id"), key
-    )
+    told = lean.execute(session, FACTS, {"payment": payment_id, "intent": intent}).one()
     return Facts(
         paid=paid,
         amount_total=amount_total,
-        lines=lines,
-        refunds=[Refund(row.amount, row.status, row.course_id) for row in refunds],
-        charge_refunded=int(charge.refunded),
-        charge_amount=charge.amount,
-        disputes=list(disputes),
+        lines=[Line(course, amount) for course, amount in told.lines or ()],
+        refunds=[Refund(amount, status, course) for amount, status, course in told.refunds or ()],
+        charge_refunded=int(told.refunded),
+        charge_amount=told.amount,
+        disputes=list(told.disputes or ()),
     )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db import lean
+
 RECORD = text(
     """
     INSERT INTO partner_lms_enrollment_failures (
@@ -20,6 +22,15 @@ RECORD = text(
         WHERE event_id = :event_id AND error_message = :message AND resolved_at IS NULL
     )
     """
+)
+
+RESOLVE = lean.Statement(
+    "resolve_failures",
+    """
+    UPDATE partner_lms_enrollment_failures SET resolved_at = now()
+    WHERE enrollment_id = ANY({ids}) AND resolved_at IS NULL
+    """,
+    ids="uuid[]",
 )
 
 
@@ -46,13 +57,7 @@ def record(
 
 def resolve_for_enrollments(session: Session, enrollment_ids: Sequence[str]) -> None:
     """Mark the failures of enrolments as resolved, since they got through."""
-    session.execute(
-        text(
-            "UPDATE partner_lms_enrollment_failures SET resolved_at = now()"
-            " WHERE enrollment_id = ANY(CAST(:ids AS uuid[])) AND resolved_at IS NULL"
-        ),
-        {"ids": list(enrollment_ids)},
-    )
+    lean.execute(session, RESOLVE, {"ids": list(enrollment_ids)})
 
 
 def resolve_for_event(session: Session, event_id: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db.models import PartnerCourse, PartnerProvider, User
+from db import lean
 
 REQUIRED_KEYS = {
     "studentId": "the uuid of a row in users",
@@ -18,6 +18,20 @@ REQUIRED_KEYS = {
 OPTIONAL_KEYS = ("programId", "amounts")
 # Several courses in one session: their uuids in `courseId`, separated by commas; `partnerId` once or as many.
 LISTED_KEYS = ("partnerId", "courseId")
+# Those of the named rows that exist, and which partner offers the course.
+NAMED = lean.Statement(
+    "named_in_order",
+    """
+    SELECT named.*, c.id AS course, c.provider_id AS offered_by
+    FROM (
+        SELECT (SELECT id FROM users WHERE id = {student}) AS student,
+            (SELECT id FROM partner_lms_providers WHERE id = {provider}) AS provider
+    ) AS named LEFT JOIN partner_courses c ON c.id = {course}
+    """,
+    student="uuid",
+    provider="uuid",
+    course="uuid",
+)
 
 
 @dataclass(frozen=True)
@@ -72,24 +86,26 @@ def place(session: Session, metadata: dict[str, Any]) -> list[Order] | Problem:
 def _place_one(
     session: Session, student_id: str, provider_id: str, course_id: str
 ) -> tuple[str, str, str] | Problem:
-    student = session.get(User, student_id)
-    provider = session.get(PartnerProvider, provider_id)
-    course = session.get(PartnerCourse, course_id)
-    known = {
-        "student_id": student_id if student else None,
-        "provider_id": provider_id if provider else None,
-        "course_id": course_id if course else None,
+    found = lean.execute(
+        session, NAMED, {"student": student_id, "provider": provider_id, "course": course_id}
+    ).one()
+    known: dict[str, str | None] = {
+        "student_id": found.student,
+        "provider_id": found.provider,
+        "course_id": found.course,
     }
-    if student is None:
+    if found.student is None:
         return Problem("unknown_student", f"metadata.studentId {student_id} is not in users", **known)
-    if provider is None:
+    if found.provider is None:
         return Problem(
             "unknown_partner", f"metadata.partnerId {provider_id} is not in partner_lms_providers", **known
         )
-    if course is None:
+    if found.course is None:
         return Problem("unknown_course", f"metadata.courseId {course_id} is not in partner_courses", **known)
-    if course.provider_id != provider_id:
-        message = f"metadata.courseId {course_id} belongs to partner {course.provider_id}, not to metadata.partnerId"
+    if found.offered_by != provider_id:
+        message = (
+            f"metadata.courseId {course_id} belongs to partner {found.offered_by}, not to metadata.partnerId"
+        )
         return Problem("wrong_partner", f"{message} {provider_id}", **known)
     return student_id, provider_id, course_id
 

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db import lean
+
 CREDENTIALS = "credentials"
 
 NOTE_FAILURE = text(
@@ -20,6 +22,16 @@ NOTE_FAILURE = text(
             THEN now() + least(:cap, :base * power(2, least(s.opened, 20))) * interval '1 second' ELSE s.open_until END
     RETURNING extract(epoch FROM open_until - now()) AS closed_for
     """
+)
+HEALTH = lean.Statement(
+    "health_of_partners",
+    "SELECT partner, paused_at IS NOT NULL OR coalesce(open_until > now(), false) AS blocked,"
+    " opened > 0 AS probing, concurrency FROM partner_states",
+)
+TROUBLE = lean.Statement(
+    "partner_trouble",
+    "SELECT failures > 0 OR open_until IS NOT NULL AS troubled, opened FROM partner_states WHERE partner = {partner}",
+    partner="text",
 )
 NOTE_SUCCESS = text(
     """
@@ -59,12 +71,7 @@ class Health:
 
 def health_of_all(session: Session) -> dict[str, Health]:
     """Return the partners about which there is something to know."""
-    rows = session.execute(
-        text(
-            "SELECT partner, paused_at IS NOT NULL OR coalesce(open_until > now(), false) AS blocked,"
-            " opened > 0 AS probing, concurrency FROM partner_states"
-        )
-    )
+    rows = lean.execute(session, HEALTH, {})
     return {row.partner: Health(row.partner, row.blocked, row.probing, row.concurrency) for row in rows}
 
 
@@ -79,12 +86,7 @@ def note_failure(session: Session, partner: str, breaker: Breaker) -> float | No
 
 def note_success(session: Session, partner: str) -> None:
     """Close the circuit; work that waited for it comes back by itself."""
-    state = session.execute(
-        text(
-            "SELECT failures > 0 OR open_until IS NOT NULL AS troubled, opened FROM partner_states WHERE partner = :p"
-        ),
-        {"p": partner},
-    ).one_or_none()
+    state = lean.execute(session, TROUBLE, {"partner": partner}).one_or_none()
     if state is None or not state.troubled:
         return
     session.execute(NOTE_SUCCESS, {"partner": partner})

@@ -121,10 +121,11 @@ def _fulfil(
         entitlements.add_line(session, payment_id, seat, order.amount)
         seats.append(seat)
     failures.resolve_for_event(session, event.id)
+    twice = False
     for seat in seats:
-        entitlements.settle(session, seat)
+        twice |= entitlements.settle(session, seat)
         enrollments.begin(session, enrollments.load(session, seat), partner_types)
-    if any(entitlements.is_bought_twice(session, seat) for seat in seats):
+    if twice:
         return "done", "already enrolled: this is a second payment for the same seat"
     return DONE
 

@@ -220,6 +220,11 @@ class _Adapters:
             self._lock.release()
         return partner
 
+    def known(self, provider_type: str) -> Partner | None:
+        """Return the adapter as it was made last, None where none was made yet; looks nothing up."""
+        made = self._made.get(provider_type)
+        return None if made is None else made[0]
+
     def cache_clear(self) -> None:
         """Forget all of them."""
         with self._lock:

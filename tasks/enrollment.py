@@ -41,7 +41,15 @@ def record_failure(session: Session, held: Claim, failure: Failure) -> None:
     )
 
 
-@job("enrollment.walk", on_failure=record_failure, load=enrollments.load_by_id)
+def first_step(enrollment: Enrollment) -> str | None:
+    """Return the step with which a new enrolment's walk begins; None where that has to be found out first."""
+    partner = get_partner.known(enrollment.provider_type)
+    if enrollment.status != "pending" or partner is None or Capability.ACCOUNTS not in partner.capabilities:
+        return None
+    return None if enrollments.find_obstacle(enrollment, provider_types()) else enrollment.step("account")
+
+
+@job("enrollment.walk", on_failure=record_failure, load=enrollments.load_by_id, opening=first_step)
 def walk(run: JobRun) -> None:
     """Bring one enrolment to what it should be, starting at the first step that is missing.
 

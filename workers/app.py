@@ -11,10 +11,11 @@ from typing import Any
 from celery import Celery
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready
 from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from beat_schedule import BEAT_SCHEDULE
 from settings import ConfigurationError, Settings, get_settings
-from workers import connections, heartbeat, lti, queues, sentry, tracing, transport
+from workers import connections, heartbeat, lti, queues, sentry, tracing
 from workers.crew import PLACES
 from workers.telemetry import configure_logging
 
@@ -37,6 +38,8 @@ TASK_MODULES = (
     "tasks.watch",
 )
 EXCHANGE = Exchange("usher", type="direct")
+# What kombu loads for `redis://`, when it first connects.
+REDIS_TRANSPORT = "workers.transport:Transport"
 # New objects after which Python looks for rings of garbage; its own 700 is reached several times by each job.
 GC_THRESHOLD = 20_000
 # Seconds. A broker that does not answer must not hold the relay.
@@ -126,7 +129,7 @@ def _load() -> Celery:
         raise SystemExit(str(error)) from None
 
 
-transport.attach()
+TRANSPORT_ALIASES.update(redis=REDIS_TRANSPORT, rediss=REDIS_TRANSPORT)
 app = _load()
 app.set_default()
 lti.attach()

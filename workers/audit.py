@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db import lean
 from db.jobs import Claim
 from partners.hooks import CallRecord
 
-INSERT = text(
+INSERT = lean.Statement(
+    "insert_partner_calls",
     """
     INSERT INTO partner_calls (partner, method, path_template, status, outcome, duration_ms, attempt, job_id, subject_id,
         request, answer)
     SELECT partner, method, path_template, status, outcome, duration_ms, attempt, job_id, subject_id, request, answer
-    FROM jsonb_to_recordset(CAST(:calls AS jsonb)) AS c(
+    FROM jsonb_to_recordset({calls}) AS c(
         partner text, method text, path_template text, status int, outcome text, duration_ms int, attempt int,
         job_id uuid, subject_id uuid, request jsonb, answer jsonb)
-    """
+    """,
+    calls="jsonb",
 )
 BULKY_KINDS = frozenset({"progress.sync", "progress.sync_one", "partner.reconcile"})
 
@@ -47,7 +49,7 @@ class Calls:
 def write(session: Session, rows: Sequence[Row]) -> None:
     """Write calls, of one job or of several."""
     if rows:
-        session.execute(INSERT, {"calls": json.dumps(rows)})
+        lean.execute(session, INSERT, {"calls": json.dumps(rows)})
 
 
 def _row(call: CallRecord, held: Claim) -> Row:

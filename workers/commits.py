@@ -83,8 +83,9 @@ def write_all(commits: Sequence[Commit]) -> list[bool]:
     """
     with transaction() as session:
         wanted = _ask(session, commits)
-        _write(session, [write for one in commits for write in one.writes])
+        # Before the writes: those that forget a person have to find the calls about them.
         audit.write(session, [row for one in commits for row in one.calls])
+        _write(session, [write for one in commits for write in one.writes])
         moves = [
             jobs.Move(one.held, one.done, one.begin if goes_on else None)
             for one, goes_on in zip(commits, wanted, strict=True)

@@ -85,6 +85,8 @@ class JobKind:
     on_failure: Hook | None
     # Reads the subjects of several jobs as they are claimed, by their ids.
     load: Load | None = None
+    # Names the step with which the first attempt at a subject begins, so that it begins with the claim; None: none yet.
+    opening: Callable[[Any], str | None] | None = None
 
 
 KINDS: dict[str, JobKind] = {}
@@ -103,7 +105,12 @@ class JobRun:
     """One claimed attempt at a job, handed to its function."""
 
     def __init__(
-        self, held: jobs.Claim, steps: dict[str, jobs.StepRecord], settings: Settings, subject: Any = None
+        self,
+        held: jobs.Claim,
+        steps: dict[str, jobs.StepRecord],
+        settings: Settings,
+        subject: Any = None,
+        opened: str | None = None,
     ) -> None:
         self.held = held
         self.subject_id = held.subject_id
@@ -113,6 +120,8 @@ class JobRun:
         self.calls = Calls(held)
         self._steps = steps
         self._settings = settings
+        # The step that was begun with the claim.
+        self._opened = opened
         self._done: jobs.Done | None = None
         self._writes: list[Write] = []
         self._last: Write | None = None
@@ -152,9 +161,11 @@ class JobRun:
             return known.result or {}
         self.current_step = name
         crash_point(f"before begin {name}")
-        if not commit(self._commit(begin=name, wanted=wanted)):
-            raise NoLongerWanted(f"stopped before step {name}")
-        self._forget()
+        if name != self._opened:
+            if not commit(self._commit(begin=name, wanted=wanted)):
+                raise NoLongerWanted(f"stopped before step {name}")
+            self._forget()
+        self._opened = None
         crash_point(f"before call {name}")
         started = time.monotonic()
         with tracing.span(f"step {name}"):
@@ -206,13 +217,17 @@ class JobRun:
 
 
 def job(
-    name: str, *, on_failure: Hook | None = None, load: Load | None = None
+    name: str,
+    *,
+    on_failure: Hook | None = None,
+    load: Load | None = None,
+    opening: Callable[[Any], str | None] | None = None,
 ) -> Callable[[Callable[[JobRun], None]], Callable[..., None]]:
     """Make a function the one that does jobs of this kind, and the Celery task `tasks.{name}` that a doorbell calls."""
     from celery import shared_task
 
     def decorate(handler: Callable[[JobRun], None]) -> Callable[..., None]:
-        KINDS[name] = JobKind(name, handler, on_failure, load)
+        KINDS[name] = JobKind(name, handler, on_failure, load, opening)
 
         def answer(*job_ids: str) -> None:
             with heard(name):
@@ -266,6 +281,7 @@ class Taken:
     held: jobs.Claim
     steps: dict[str, jobs.StepRecord]
     subject: Any
+    opened: str | None
 
 
 def run_job(job_id: str) -> bool:
@@ -330,19 +346,28 @@ def _claim(asked: Sequence[list[str]]) -> list[list[Taken]]:
 
 
 def _read_along(session: Session, held: Sequence[jobs.Claim]) -> list[Taken]:
-    """Read the steps of claimed jobs, and their subjects where the kind says how."""
-    # What is claimed for the first time has taken no step yet.
-    again = [claim.id for claim in held if claim.token > 1]
-    steps = jobs.load_steps(session, again) if again else {}
+    """Read the steps of claimed jobs, and their subjects where the kind says how; begin the steps that open new ones."""
+    steps = jobs.load_steps(session, [claim.id for claim in held])
     subjects: dict[str, Mapping[str, Any]] = {}
     for kind in {claim.kind for claim in held}:
         load = KINDS[kind].load if kind in KINDS else None
         if load is not None:
             subjects[kind] = load(session, [claim.subject_id for claim in held if claim.kind == kind])
-    return [
-        Taken(claim, steps.get(claim.id, {}), subjects.get(claim.kind, {}).get(claim.subject_id))
-        for claim in held
-    ]
+    taken = []
+    for claim in held:
+        subject = subjects.get(claim.kind, {}).get(claim.subject_id)
+        opened = None if steps[claim.id] else _opening(claim, subject)
+        taken.append(Taken(claim, steps[claim.id], subject, opened))
+    begun = [jobs.Move(one.held, begin=one.opened) for one in taken if one.opened is not None]
+    if begun:
+        jobs.advance(session, begun, lease=get_settings().job_lease)
+    return taken
+
+
+def _opening(claim: jobs.Claim, subject: Any) -> str | None:
+    """Return the step that a job which has taken none begins with, where its kind knows it beforehand."""
+    opening = KINDS[claim.kind].opening if claim.kind in KINDS else None
+    return None if opening is None or subject is None else opening(subject)
 
 
 def _is_suspect(taken: Taken) -> bool:
@@ -367,7 +392,7 @@ def _work_alone(taken: Taken) -> None:
 def work(taken: Taken) -> None:
     """Do a claimed job and record how it ended. Raises nothing: this is where failures become due times."""
     settings, held = get_settings(), taken.held
-    run = JobRun(held, taken.steps, settings, taken.subject)
+    run = JobRun(held, taken.steps, settings, taken.subject, taken.opened)
     names = {"job_id": held.id, "kind": held.kind, "correlation_id": held.correlation_id}
     with (
         structlog.contextvars.bound_contextvars(**names, attempt=held.attempts + 1),

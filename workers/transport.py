@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis
-
-NAME = "workers.transport:Transport"
+from kombu.transport import redis
 
 
 class Channel(redis.Channel):  # type: ignore[misc]
@@ -31,8 +29,3 @@ class Transport(redis.Transport):  # type: ignore[misc]
     """What kombu's `redis://` means in Usher's processes."""
 
     Channel = Channel
-
-
-def attach() -> None:
-    """Have it used from now on."""
-    TRANSPORT_ALIASES.update(redis=NAME, rediss=NAME)

@@ -39,13 +39,7 @@ class Job(WithId, WithTimes, Base):
         Index("ix_jobs_attention", "updated_at", postgresql_where=text("state IN ('failed', 'parked')")),
         Index("ix_jobs_subject_id", "subject_id"),
         # What is done leaves the indexes of what is due: they stay short as long as a vacuum keeps up.
-        {
-            "postgresql_with": {
-                "fillfactor": "70",
-                "autovacuum_vacuum_scale_factor": "0.02",
-                "autovacuum_vacuum_cost_delay": "0",
-            }
-        },
+        {"postgresql_with": {"autovacuum_vacuum_scale_factor": "0.02", "autovacuum_vacuum_cost_delay": "0"}},
     )
 
     kind: Mapped[str]
@@ -74,10 +68,7 @@ class JobStep(Base):
     """One step of a job with an effect outside. `started` without `done` means that its outcome is unknown."""
 
     __tablename__ = "job_steps"
-    __table_args__ = (
-        CheckConstraint(one_of("state", STEP_STATES), name="state"),
-        {"postgresql_with": {"fillfactor": "85"}},
-    )
+    __table_args__ = (CheckConstraint(one_of("state", STEP_STATES), name="state"),)
 
     job_id: Mapped[Id] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     step: Mapped[str] = mapped_column(primary_key=True)

@@ -187,7 +187,7 @@ def test_the_shared_rate_holds_across_four_worker_processes_as_the_partner_sees_
         assert stack.post_event(checkout_event(order(student, provider, course))).status_code == 200
     stack.wait_for_statuses({"active": 25}, 60)
     at = [call["at"] for call in stack.sandbox_calls()]
-    assert len(at) >= 125
+    assert len(at) >= 75
     measured = (len(at) - 1) / (at[-1] - at[0])
     assert measured <= rate * 1.1, f"{measured:.1f} calls a second"
     busiest = max(sum(1 for other in at if start <= other < start + 1.0) for start in at)
