@@ -7,7 +7,6 @@ It is the only one that publishes. Several may run: each skips the rows that ano
 from __future__ import annotations
 
 import contextlib
-import math
 import select
 import signal
 import threading
@@ -34,8 +33,10 @@ log = structlog.get_logger("workers.relay")
 
 # Seconds to wait after the broker or the database failed, doubling up to the last.
 TROUBLE_PAUSES = (0.5, 1.0, 2.0, 5.0)
-# Seconds between two looks while a queue has no room.
+# Seconds between two looks while a queue has no room, and otherwise: whoever comes alone is rung for at once, and a crowd
+# is not looked after one by one.
 FULL_PAUSE = 0.03
+BUSY_PAUSE = 0.025
 # Of a partner's concurrency, what its progress syncs may take.
 SYNC_SHARE = 2
 # Seconds between two signs of life, and the name under which they are kept.
@@ -43,10 +44,8 @@ HEARTBEAT = 20.0
 HEARTBEAT_NAME = "relay"
 # Rows stamped in one transaction.
 BATCH = 500
-# Jobs of one doorbell at most. What is due at one look is spread over so many doorbells at least, for as many workers;
-# when there is no backlog each job has its own.
+# Jobs of one doorbell at most.
 PACK = 32
-SPREAD = 2
 
 
 class Listener:
@@ -148,14 +147,13 @@ class Bell:
 
 
 def pack(doorbells: Sequence[jobs.Doorbell]) -> list[list[jobs.Doorbell]]:
-    """Return what goes into one message each: jobs of one kind and queue, the more the longer their backlog is."""
+    """Return what goes into one message each: what is due of one kind and queue, which is one job without a backlog."""
     alike: dict[tuple[str, str], list[jobs.Doorbell]] = {}
     for bell in doorbells:
         alike.setdefault((bell.kind, bell.queue), []).append(bell)
     packs = []
     for bells in alike.values():
-        size = min(PACK, math.ceil(len(bells) / SPREAD))
-        packs += [bells[start : start + size] for start in range(0, len(bells), size)]
+        packs += [bells[start : start + PACK] for start in range(0, len(bells), PACK)]
     return packs
 
 
@@ -178,12 +176,14 @@ class Relay:
         while not self._stopping.is_set():
             try:
                 self._note_alive()
+                began = time.monotonic()
                 rang = self.turn()
                 if self._is_full:
                     # Room comes back without a notification, and a pause lets some of it gather.
                     self._stopping.wait(FULL_PAUSE)
                 elif not rang:
                     self._listener.wait(self._time_to_wait())
+                self._stopping.wait(max(0.0, BUSY_PAUSE - (time.monotonic() - began)))
             except (DBAPIError, PoolTimeout) as error:
                 log.warning("database does not answer", error=type(error).__name__)
                 self._rest()

@@ -19,7 +19,7 @@ from workers import commits, crew
 from workers import job as job_module
 from workers.commits import Together
 from workers.job import JobRun, run_jobs
-from workers.relay import PACK, SPREAD, pack
+from workers.relay import PACK, pack
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -207,8 +207,8 @@ def test_the_relay_packs_a_backlog_and_nothing_else() -> None:
     def bells(count: int, kind: str = "enrollment.walk", queue: str = "enroll.hsi") -> list[Doorbell]:
         return [Doorbell(f"{kind}-{queue}-{number}", kind, queue) for number in range(count)]
 
-    assert [len(one) for one in pack(bells(SPREAD))] == [1] * SPREAD
-    assert [len(one) for one in pack(bells(20))] == [10, 10]
+    assert [len(one) for one in pack(bells(1))] == [1]
+    assert [len(one) for one in pack(bells(40))] == [PACK, 40 - PACK]
     assert max(len(one) for one in pack(bells(500))) == PACK
     mixed = [*bells(6), *bells(6, queue="enroll.moodle"), *bells(4, kind="mail.send", queue="mail")]
     packs = pack(mixed)
