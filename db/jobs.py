@@ -429,7 +429,7 @@ def ring_due(
             "ring_timeout": ring_timeout,
             "limit": limit,
         },
-    ).all()
+    )
     doorbells = [
         Doorbell(str(row.id), row.kind, row.queue, row.traceparent) for row in rows if row.id is not None
     ]

@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import psycopg2
 from psycopg2.extensions import connection
-from sqlalchemy import CursorResult, Engine, TextClause, text
+from psycopg2.extras import NamedTupleCursor
+from sqlalchemy import Engine, TextClause, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -32,8 +34,10 @@ class Statement:
         values = f" ({', '.join(cast.values())})" if types else ""
         self.prepare = f"PREPARE {name}{kinds} AS {sql.format(**numbered)}"
         self.execute = f"EXECUTE {name}{values}"
+        self.name = name
+        self.inline = sql.format(**cast)
         # Several statements in one message are one transaction, so the time-outs hold for the second.
-        self.unprepared = f"{SET_PARAMETERS}; {sql.format(**cast)}"
+        self.unprepared = f"{SET_PARAMETERS}; {self.inline}"
         self._text = sql.format(**{value: f"CAST(:{value} AS {type})" for value, type in types.items()})
 
     def text(self) -> TextClause:
@@ -41,17 +45,53 @@ class Statement:
         return text(self._text)
 
 
-def execute(session: Session, statement: Statement, values: Mapping[str, Any]) -> CursorResult[Any]:
-    """Execute a statement in a session's transaction; raises what `session.execute` raises."""
+class Rows(list[Any]):
+    """The rows of a statement as named tuples, with the few ways to read them that are needed."""
+
+    def one(self) -> Any:
+        """Return the only row."""
+        (row,) = self
+        return row
+
+    def one_or_none(self) -> Any:
+        """Return the only row, None where there is none."""
+        return self.one() if self else None
+
+    def scalars(self) -> list[Any]:
+        """Return the first value of each row."""
+        return [row[0] for row in self]
+
+    def scalar(self) -> Any:
+        """Return the first value of the first row, None where there is none."""
+        return self[0][0] if self else None
+
+
+def execute(session: Session, statement: Statement, values: Mapping[str, Any]) -> Rows:
+    """Execute a statement in a session's transaction; raises what `session.execute` raises.
+
+    It goes to psycopg2 directly: SQLAlchemy's part took as long again as the statement.
+    """
     connection = session.connection()
-    if get_settings().is_pooled():
-        # Each transaction may get another server connection, on which nothing was prepared.
-        return connection.execute(statement.text(), values)
-    prepared: set[Statement] = connection.connection.info.setdefault("prepared", set())
-    if statement not in prepared:
-        connection.exec_driver_sql(statement.prepare)
-        prepared.add(statement)
-    return connection.exec_driver_sql(statement.execute, dict(values))
+    proxied = connection.connection
+    driver = cast(Any, proxied.driver_connection)
+    # Behind a pooler each transaction may get another server connection, on which nothing was prepared.
+    prepared = None if get_settings().is_pooled() else proxied.info.setdefault("prepared", set())
+    cursor = driver.cursor(cursor_factory=NamedTupleCursor)
+    try:
+        if prepared is not None and statement not in prepared:
+            cursor.execute(statement.prepare)
+            prepared.add(statement)
+        cursor.execute(statement.inline if prepared is None else statement.execute, values)
+        return Rows(cursor.fetchall() if cursor.description is not None else ())
+    except psycopg2.Error as error:
+        lost = connection.dialect.is_disconnect(cast(Any, error), driver, cursor)
+        if lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            statement.name, None, error, psycopg2.Error, hide_parameters=True, connection_invalidated=lost
+        ) from error
+    finally:
+        cursor.close()
 
 
 class Wire:

@@ -170,7 +170,7 @@ def load(session: Session, enrollment_id: str) -> Enrollment:
 
 def load_many(session: Session, ids: Collection[str]) -> list[Enrollment]:
     """Return those of these enrolments that exist, in id order."""
-    return [Enrollment(**row._mapping) for row in lean.execute(session, LOAD_MANY, {"ids": list(ids)})]
+    return [Enrollment(**row._asdict()) for row in lean.execute(session, LOAD_MANY, {"ids": list(ids)})]
 
 
 def load_by_id(session: Session, ids: Collection[str]) -> dict[str, Enrollment]:

@@ -136,7 +136,7 @@ def _words(session: Session, enrollment_id: str) -> list[str]:
             _facts(session, str(row.id), row.paid, row.amount_total, row.payment_intent_id),
             str(row.course_id),
         )
-        for row in lean.execute(session, PAYMENTS, {"enrollment": enrollment_id}).all()
+        for row in lean.execute(session, PAYMENTS, {"enrollment": enrollment_id})
     ]
 
 
