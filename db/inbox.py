@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -51,6 +52,9 @@ TELL = Statement(
     channel="text",
 )
 IN_SESSION = STORE.text()
+# Seconds after telling the relays in which they need not be told again: less than lies between two looks of theirs.
+TOLD_FOR = 0.015
+_told_at = -TOLD_FOR
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,16 @@ def store(
 
 
 def _store_group(events: Sequence[Event]) -> Sequence[str | Exception | None]:
-    """Store events in a transaction of their own, then tell the relays, which would find the jobs a second later."""
+    """Store events in a transaction of their own, then tell the relays, which would find the jobs a second later.
+
+    A relay that was told a moment ago looks once more after it found something, and so finds these as well.
+    """
+    global _told_at
     rows = lean.run(STORE, _values(events))
-    if rows:
+    if rows and time.monotonic() - _told_at > TOLD_FOR:
         with suppress(*lean.AWAY):
             lean.run(TELL, {"channel": CHANNEL})
+            _told_at = time.monotonic()
     return _ids(events, rows)
 
 

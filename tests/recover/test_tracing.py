@@ -93,6 +93,7 @@ def test_a_payment_is_one_trace_from_the_webhook_to_the_partner(stack: Stack, li
     stack.env |= {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{listener.port}",
         "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "LOG_LEVEL": "DEBUG",
     }
     stack.start_chain()
     provider, course = make_course()
