@@ -14,7 +14,6 @@ from settings import get_settings
 from tests.servers import Broker
 from tests.stack import scalar
 from workers import consumer
-from workers.app import app
 from workers.transport import Channel
 
 
@@ -52,7 +51,11 @@ def test_events_gather_and_a_lost_plan_is_made_anew(monkeypatch: pytest.MonkeyPa
     assert len(made.hub.soon) == 3
 
 
-def test_a_channel_keeps_its_client_as_long_as_its_pool(message_broker: Broker) -> None:
+def test_a_channel_keeps_its_client_as_long_as_its_pool(
+    message_broker: Broker, usher_env: dict[str, str]
+) -> None:
+    from workers.app import app
+
     if not message_broker.url.startswith("redis"):
         pytest.skip("concerns Redis and Valkey")
     assert app.main == "usher"  # What is imported says how `redis://` is spoken.
