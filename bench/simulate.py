@@ -22,10 +22,10 @@ class Inputs:
     """Every number that the simulation rests on; times in milliseconds. docs/capacity.md says where each is from."""
 
     apis: int = 2  # processes
-    api_ms: float = 1.0  # processor of the api for an event
-    worker_ms: float = 7.0  # processor of one worker for an enrolment, its payment and its mail
+    api_ms: float = 0.75  # processor of the api for an event
+    worker_ms: float = 13.0  # processor of one worker for an enrolment, its payment and its mail
     threads: int = 64  # of one worker: walks that it may have under way
-    database_ms: float = 4.0  # processor of PostgreSQL for all of a payment
+    database_ms: float = 8.0  # processor of PostgreSQL for all of a payment
     database_cores: int = 2
     calls: int = 3  # to the partner, one after the other
     latency_ms: float = 200.0  # of one call

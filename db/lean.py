@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import psycopg2
+from psycopg2.errors import FeatureNotSupported
 from psycopg2.extensions import connection
 from psycopg2.extras import NamedTupleCursor
 from sqlalchemy import Engine, TextClause, text
@@ -84,7 +85,10 @@ def execute(session: Session, statement: Statement, values: Mapping[str, Any]) -
         cursor.execute(statement.inline if prepared is None else statement.execute, values)
         return Rows(cursor.fetchall() if cursor.description is not None else ())
     except psycopg2.Error as error:
-        lost = connection.dialect.is_disconnect(cast(Any, error), driver, cursor)
+        # A plan that a migration made useless goes with its connection.
+        lost = isinstance(error, FeatureNotSupported) or connection.dialect.is_disconnect(
+            cast(Any, error), driver, cursor
+        )
         if lost:
             connection.invalidate(error)
         raise DBAPIError.instance(

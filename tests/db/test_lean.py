@@ -1,0 +1,52 @@
+"""Statements that are planned once for each connection, in the transaction of a session."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DataError, DBAPIError
+
+from db import lean
+from db.session import transaction
+
+pytestmark = pytest.mark.usefixtures("database")
+
+DIVIDE = lean.Statement("test_divide", "SELECT 10 / {by} AS result, {note} AS note", by="int", note="text")
+EVERYTHING = lean.Statement("test_everything", "SELECT * FROM lean_test")
+
+
+def divide_by_nothing() -> None:
+    with transaction() as session:
+        session.execute(text("CREATE TABLE lean_gone (id int)"))
+        lean.execute(session, DIVIDE, {"by": 0, "note": "a secret"})
+
+
+def test_it_is_planned_once_and_keeps_to_its_transaction() -> None:
+    with transaction() as session:
+        row = lean.execute(session, DIVIDE, {"by": 5, "note": "100 % of {it}: :x"}).one()
+        assert (row.result, row.note) == (2, "100 % of {it}: :x")
+        assert lean.execute(session, DIVIDE, {"by": 2, "note": None}).scalar() == 5
+    with pytest.raises(DataError) as caught:
+        divide_by_nothing()
+    # The error is SQLAlchemy's, without the values, and everything before it is undone.
+    assert "a secret" not in str(caught.value)
+    with transaction() as session:
+        assert session.scalar(text("SELECT to_regclass('lean_gone')")) is None
+
+
+def test_a_plan_that_a_migration_made_useless_goes_with_its_connection() -> None:
+    with transaction() as session:
+        session.execute(text("CREATE TABLE lean_test (id int)"))
+    try:
+        with transaction() as session:
+            assert list(lean.execute(session, EVERYTHING, {})) == []
+        with transaction() as session:
+            session.execute(text("ALTER TABLE lean_test ADD COLUMN more text"))
+        with pytest.raises(DBAPIError) as caught, transaction() as session:
+            lean.execute(session, EVERYTHING, {})
+        assert caught.value.connection_invalidated
+        with transaction() as session:
+            assert list(lean.execute(session, EVERYTHING, {})) == []
+    finally:
+        with transaction() as session:
+            session.execute(text("DROP TABLE lean_test"))
