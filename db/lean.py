@@ -6,6 +6,7 @@ before it. `execute` runs one in the transaction of a session. Everything else g
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -23,6 +24,10 @@ from settings import get_settings
 
 # What tells that the database cannot be used just now, whatever was asked of it.
 AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError, PoolTimeout)
+
+
+# Seconds for which a plan is kept: one that was made while a table was empty must not serve a crowd.
+PLANNED_FOR = 5.0
 
 
 class Statement:
@@ -76,13 +81,12 @@ def execute(session: Session, statement: Statement, values: Mapping[str, Any]) -
     proxied = connection.connection
     driver = cast(Any, proxied.driver_connection)
     # Behind a pooler each transaction may get another server connection, on which nothing was prepared.
-    prepared = None if get_settings().is_pooled() else proxied.info.setdefault("prepared", set())
+    planned = None if get_settings().is_pooled() else proxied.info.setdefault("planned", {})
     cursor = driver.cursor(cursor_factory=NamedTupleCursor)
     try:
-        if prepared is not None and statement not in prepared:
-            cursor.execute(statement.prepare)
-            prepared.add(statement)
-        cursor.execute(statement.inline if prepared is None else statement.execute, values)
+        if planned is not None:
+            _plan(cursor, statement, planned)
+        cursor.execute(statement.inline if planned is None else statement.execute, values)
         return Rows(cursor.fetchall() if cursor.description is not None else ())
     except psycopg2.Error as error:
         # A plan that a migration made useless goes with its connection.
@@ -98,6 +102,16 @@ def execute(session: Session, statement: Statement, values: Mapping[str, Any]) -
         cursor.close()
 
 
+def _plan(cursor: Any, statement: Statement, planned: dict[Statement, float]) -> None:
+    """Have the statement prepared on this connection, by a plan that is not old."""
+    now = time.monotonic()
+    since = planned.get(statement)
+    if since is None or now - since > PLANNED_FOR:
+        again = "" if since is None else f"DEALLOCATE {statement.name}; "
+        cursor.execute(again + statement.prepare)
+        planned[statement] = now
+
+
 class Wire:
     """A connection that is nobody else's, and what was prepared on it."""
 
@@ -108,17 +122,15 @@ class Wire:
         self.connection.autocommit = True
         opened.detach()
         # A pooler may give each transaction another server connection, on which nothing was prepared.
-        self._prepared: set[Statement] | None = None if get_settings().is_pooled() else set()
+        self._planned: dict[Statement, float] | None = None if get_settings().is_pooled() else {}
 
     def run(self, statement: Statement, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Return the rows of the statement, which is committed then."""
         with self.connection.cursor() as cursor:
-            if self._prepared is None:
+            if self._planned is None:
                 cursor.execute(statement.unprepared, values)
             else:
-                if statement not in self._prepared:
-                    cursor.execute(statement.prepare)
-                    self._prepared.add(statement)
+                _plan(cursor, statement, self._planned)
                 cursor.execute(statement.execute, values)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows

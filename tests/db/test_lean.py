@@ -34,6 +34,18 @@ def test_it_is_planned_once_and_keeps_to_its_transaction() -> None:
         assert session.scalar(text("SELECT to_regclass('lean_gone')")) is None
 
 
+def test_a_plan_that_is_old_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    when = text("SELECT prepare_time FROM pg_prepared_statements WHERE name = 'test_divide'")
+    with transaction() as session:
+        lean.execute(session, DIVIDE, {"by": 5, "note": None})
+        first = session.scalar(when)
+        lean.execute(session, DIVIDE, {"by": 5, "note": None})
+        assert session.scalar(when) == first
+        monkeypatch.setattr(lean, "PLANNED_FOR", 0.0)
+        assert lean.execute(session, DIVIDE, {"by": 5, "note": None}).one().result == 2
+        assert session.scalar(when) > first
+
+
 def test_a_plan_that_a_migration_made_useless_goes_with_its_connection() -> None:
     with transaction() as session:
         session.execute(text("CREATE TABLE lean_test (id int)"))
