@@ -33,9 +33,10 @@ log = structlog.get_logger("workers.relay")
 
 # Seconds to wait after the broker or the database failed, doubling up to the last.
 TROUBLE_PAUSES = (0.5, 1.0, 2.0, 5.0)
-# Seconds between two looks while a queue has no room, and otherwise: whoever comes alone is rung for at once, and a crowd
-# is not looked after one by one.
+# Seconds between two looks while a queue has no room; half of that where the last one rang for fewer than so many jobs.
 FULL_PAUSE = 0.03
+GATHERED = 8
+# Seconds between two looks otherwise: whoever comes alone is rung for at once, and a crowd is not looked after one by one.
 BUSY_PAUSE = 0.025
 # Of a partner's concurrency, what its progress syncs may take.
 SYNC_SHARE = 2
@@ -179,9 +180,11 @@ class Relay:
                 began = time.monotonic()
                 rang = self.turn()
                 if self._is_full:
-                    # Room comes back without a notification, and a pause lets some of it gather.
-                    self._stopping.wait(FULL_PAUSE)
-                elif not rang:
+                    # Room comes back without a notification, and a pause lets some of it gather; where it comes back
+                    # slowly, those who wait for it are not kept waiting as well.
+                    self._stopping.wait(FULL_PAUSE if rang >= GATHERED else FULL_PAUSE / 2)
+                    continue
+                if not rang:
                     self._listener.wait(self._time_to_wait())
                 self._stopping.wait(max(0.0, BUSY_PAUSE - (time.monotonic() - began)))
             except (DBAPIError, PoolTimeout) as error:
