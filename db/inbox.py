@@ -51,7 +51,6 @@ TELL = Statement(
     "SELECT set_config('synchronous_commit', 'off', true), pg_notify({channel}, '')",
     channel="text",
 )
-IN_SESSION = STORE.text()
 # Seconds after telling the relays in which they need not be told again: less than lies between two looks of theirs.
 TOLD_FOR = 0.015
 _told_at = -TOLD_FOR
@@ -92,7 +91,7 @@ def store(
     `subjects` are what a partner's event is about. Without a `kind` nobody will look at it: it is kept and marked ignored.
     """
     event = Event(source, external_id, type, payload, kind, queue, subjects)
-    rows = session.execute(IN_SESSION, _values([event])).all()
+    rows = lean.execute(session, STORE, _values([event]))
     if rows:
         session.execute(NOTIFY, {"channel": CHANNEL})
     return _ids([event], rows)[0]

@@ -103,17 +103,6 @@ ENQUEUE = lean.Statement(
     **JOB_COLUMNS,
 )
 ENQUEUE_ONCE = lean.Statement(
-    "enqueue_job_once",
-    """
-    INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, traceparent, next_run_at)
-    VALUES ({kind}, {business_key}, {queue}, {partner}, {subject_id}, {correlation_id}, {traceparent},
-        now() + {delay} * interval '1 second')
-    ON CONFLICT (kind, business_key) DO NOTHING
-    RETURNING id
-    """,
-    **JOB_COLUMNS,
-)
-ENQUEUE_MANY_ONCE = lean.Statement(
     "enqueue_jobs_once",
     """
     INSERT INTO jobs (kind, business_key, queue, partner, subject_id, correlation_id, traceparent, next_run_at)
@@ -123,6 +112,7 @@ ENQUEUE_MANY_ONCE = lean.Statement(
         kind text, business_key text, queue text, partner text, subject_id uuid, correlation_id text,
         traceparent text, delay double precision)
     ON CONFLICT (kind, business_key) DO NOTHING
+    RETURNING id
     """,
     jobs="jsonb",
 )
@@ -283,17 +273,21 @@ def enqueue(session: Session, job: Enqueue, *, once: bool = False) -> str | None
     A job that exists already becomes ready anew; while it runs, it is asked to run once more. With `once`, an existing
     job is left as it is. Returns the job's id, None where `once` found one.
     """
-    values = {**vars(job), "traceparent": trace.current.get()}
-    found = lean.execute(session, ENQUEUE_ONCE if once else ENQUEUE, values).scalar()
+    traceparent = trace.current.get()
+    if once:
+        made = enqueue_once(session, [job], [traceparent])
+        return made[0] if made else None
+    found = lean.execute(session, ENQUEUE, {**vars(job), "traceparent": traceparent}).scalar()
     session.execute(NOTIFY, {"channel": CHANNEL})
-    return None if found is None else str(found)
+    return str(found)
 
 
-def enqueue_once(session: Session, asked: Sequence[Enqueue], traceparents: Sequence[str | None]) -> None:
-    """Write several jobs at once, each in the trace of its own; those that exist are left as they are."""
+def enqueue_once(session: Session, asked: Sequence[Enqueue], traceparents: Sequence[str | None]) -> list[str]:
+    """Write several jobs at once, each in the trace of its own; return the ids of new ones. Others are left as they are."""
     rows = [{**vars(job), "traceparent": own} for job, own in zip(asked, traceparents, strict=True)]
-    lean.execute(session, ENQUEUE_MANY_ONCE, {"jobs": json.dumps(rows)})
+    made = lean.execute(session, ENQUEUE_ONCE, {"jobs": json.dumps(rows)}).scalars()
     session.execute(NOTIFY, {"channel": CHANNEL})
+    return [str(id) for id in made]
 
 
 def claim(session: Session, job_ids: Sequence[str], *, owner: str, lease: float) -> list[Claim]:

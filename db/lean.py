@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.errors import FeatureNotSupported
 from psycopg2.extensions import connection
 from psycopg2.extras import NamedTupleCursor
-from sqlalchemy import Engine, TextClause, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -24,9 +24,7 @@ from settings import get_settings
 
 # What tells that the database cannot be used just now, whatever was asked of it.
 AWAY = (psycopg2.OperationalError, psycopg2.InterfaceError, PoolTimeout)
-
-
-# Seconds for which a plan is kept: one that was made while a table was empty must not serve a crowd.
+# Seconds for which plans are kept: one that was made while a table was empty must not serve a crowd.
 PLANNED_FOR = 5.0
 
 
@@ -44,11 +42,6 @@ class Statement:
         self.inline = sql.format(**cast)
         # Several statements in one message are one transaction, so the time-outs hold for the second.
         self.unprepared = f"{SET_PARAMETERS}; {self.inline}"
-        self._text = sql.format(**{value: f"CAST(:{value} AS {type})" for value, type in types.items()})
-
-    def text(self) -> TextClause:
-        """Return it for use in the transaction of a session."""
-        return text(self._text)
 
 
 class Rows(list[Any]):
@@ -72,6 +65,29 @@ class Rows(list[Any]):
         return self[0][0] if self else None
 
 
+class Plans:
+    """What is prepared on one connection. All of it is given up together, which cannot fail for want of a name."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._since = time.monotonic()
+        # A pooler may give each transaction another server connection, on which nothing was prepared.
+        self._kept = not get_settings().is_pooled()
+
+    def of(self, cursor: Any, statement: Statement) -> str | None:
+        """Return what executes the statement by its plan, made here where there is none; None where none is kept."""
+        if not self._kept:
+            return None
+        if time.monotonic() - self._since > PLANNED_FOR:
+            cursor.execute("DEALLOCATE ALL")
+            self._names.clear()
+            self._since = time.monotonic()
+        if statement.name not in self._names:
+            cursor.execute(statement.prepare)
+            self._names.add(statement.name)
+        return statement.execute
+
+
 def execute(session: Session, statement: Statement, values: Mapping[str, Any]) -> Rows:
     """Execute a statement in a session's transaction; raises what `session.execute` raises.
 
@@ -80,13 +96,12 @@ def execute(session: Session, statement: Statement, values: Mapping[str, Any]) -
     connection = session.connection()
     proxied = connection.connection
     driver = cast(Any, proxied.driver_connection)
-    # Behind a pooler each transaction may get another server connection, on which nothing was prepared.
-    planned = None if get_settings().is_pooled() else proxied.info.setdefault("planned", {})
+    plans = proxied.info.get("plans")
+    if plans is None:
+        plans = proxied.info["plans"] = Plans()
     cursor = driver.cursor(cursor_factory=NamedTupleCursor)
     try:
-        if planned is not None:
-            _plan(cursor, statement, planned)
-        cursor.execute(statement.inline if planned is None else statement.execute, values)
+        cursor.execute(plans.of(cursor, statement) or statement.inline, values)
         return Rows(cursor.fetchall() if cursor.description is not None else ())
     except psycopg2.Error as error:
         # A plan that a migration made useless goes with its connection.
@@ -102,16 +117,6 @@ def execute(session: Session, statement: Statement, values: Mapping[str, Any]) -
         cursor.close()
 
 
-def _plan(cursor: Any, statement: Statement, planned: dict[Statement, float]) -> None:
-    """Have the statement prepared on this connection, by a plan that is not old."""
-    now = time.monotonic()
-    since = planned.get(statement)
-    if since is None or now - since > PLANNED_FOR:
-        again = "" if since is None else f"DEALLOCATE {statement.name}; "
-        cursor.execute(again + statement.prepare)
-        planned[statement] = now
-
-
 class Wire:
     """A connection that is nobody else's, and what was prepared on it."""
 
@@ -121,17 +126,12 @@ class Wire:
         self.connection = cast(connection, opened.driver_connection)
         self.connection.autocommit = True
         opened.detach()
-        # A pooler may give each transaction another server connection, on which nothing was prepared.
-        self._planned: dict[Statement, float] | None = None if get_settings().is_pooled() else {}
+        self._plans = Plans()
 
     def run(self, statement: Statement, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Return the rows of the statement, which is committed then."""
         with self.connection.cursor() as cursor:
-            if self._planned is None:
-                cursor.execute(statement.unprepared, values)
-            else:
-                _plan(cursor, statement, self._planned)
-                cursor.execute(statement.execute, values)
+            cursor.execute(self._plans.of(cursor, statement) or statement.unprepared, values)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -45,13 +45,6 @@ Write = Together | Callable[[Session], object]
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How a job ends well: done, or ready again in `delay` seconds."""
-
-    delay: float | None = None
-
-
-@dataclass(frozen=True)
 class Commit:
     """What one job writes: what it asked of partners, a step that got done, and what follows from it.
 
@@ -64,7 +57,7 @@ class Commit:
     writes: list[Write] = field(default_factory=list)
     wanted: Together | None = None
     begin: str | None = None
-    ending: Ending | None = None
+    ending: jobs.Ending | None = None
     # Its partner works: closes the partner's circuit, if that was open.
     well: bool = False
 
@@ -93,7 +86,7 @@ def write_all(commits: Sequence[Commit]) -> list[bool]:
         ]
         if moves:
             jobs.advance(session, moves, lease=get_settings().job_lease)
-        endings = [_ending(one, one.ending) for one in commits if one.ending is not None]
+        endings = [replace(one.ending, done=one.done) for one in commits if one.ending is not None]
         if endings:
             jobs.release(session, endings)
         for partner in sorted({one.held.partner for one in commits if one.well and one.held.partner}):
@@ -124,11 +117,6 @@ def _write(session: Session, writes: Sequence[Write]) -> None:
             write(session)
     for of_all, items in shared.items():
         of_all(session, items)
-
-
-def _ending(one: Commit, ending: Ending) -> jobs.Ending:
-    state = "done" if ending.delay is None else "ready"
-    return jobs.Ending(one.held, state, delay=ending.delay, done=one.done)
 
 
 def is_away(error: Exception) -> bool:

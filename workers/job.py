@@ -43,7 +43,7 @@ from partners.redaction import redact
 from settings import Settings, get_settings
 from workers import audit, sentry, tracing
 from workers.audit import Calls
-from workers.commits import Commit, Ending, Together, Write, commit, is_away
+from workers.commits import Commit, Together, Write, commit, is_away
 from workers.crashes import crash_point
 from workers.crew import CREW, PLACES
 from workers.limits import SharedLimits
@@ -194,7 +194,8 @@ class JobRun:
     def complete(self) -> None:
         """Write what is left and mark the job done; that its partner answered closes the partner's circuit."""
         last = [] if self._last is None else [self._last]
-        commit(self._commit(*last, ending=Ending(self._next_turn)))
+        state = "done" if self._next_turn is None else "ready"
+        commit(self._commit(*last, ending=jobs.Ending(self.held, state, delay=self._next_turn)))
         _forgive(self.held.partner)
 
     def _commit(
@@ -202,7 +203,7 @@ class JobRun:
         *writes: Write,
         begin: str | None = None,
         wanted: Together | None = None,
-        ending: Ending | None = None,
+        ending: jobs.Ending | None = None,
     ) -> Commit:
         well = ending is not None or (self._done is not None and self.held.partner in _troubled)
         return Commit(
@@ -295,31 +296,34 @@ def run_jobs(job_ids: Sequence[str]) -> int:
     No more are claimed at once than this process has places for, so that no lease runs out while a job waits.
     """
     left, claimed, under_way = list(job_ids), list[Taken](), list[Future[None]]()
-    alone = len(left) == 1
     with CREW.together():
         try:
             while left:
                 room = PLACES.take(len(left))
                 asked, left = left[:room], left[room:]
-                try:
-                    taken = _CLAIMS(asked)
-                except BaseException:
-                    PLACES.free(room)
-                    raise
-                beside = [one for one in taken if not _is_suspect(one)]
-                PLACES.free(room - len(beside))
-                if alone:
-                    for one in beside:
-                        PLACES.work(partial(work, one))
-                else:
-                    under_way += [PLACES.start(partial(work, one)) for one in beside]
+                taken = _claim_into(room, asked)
                 claimed += taken
+                beside = [partial(work, one) for one in taken if not _is_suspect(one)]
+                if len(job_ids) == 1:
+                    for one in beside:
+                        PLACES.work(one)
+                else:
+                    under_way += map(PLACES.start, beside)
         finally:
             wait(under_way)
-    for one in claimed:
-        if _is_suspect(one):
-            _work_alone(one)
+    for suspect in filter(_is_suspect, claimed):
+        _work_alone(suspect)
     return len(claimed)
+
+
+def _claim_into(room: int, job_ids: list[str]) -> list[Taken]:
+    """Claim jobs for places that were taken, and give back those that no job needs: suspects work outside of them."""
+    taken: list[Taken] = []
+    try:
+        taken = _CLAIMS(job_ids)
+        return taken
+    finally:
+        PLACES.free(room - sum(not _is_suspect(one) for one in taken))
 
 
 def run_due(kinds: list[str] | None = None) -> bool:
