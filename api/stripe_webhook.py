@@ -21,7 +21,11 @@ from domain.payments import HANDLED_TYPES
 from settings import get_settings
 from workers import tracing
 
+PATH = "/api/stripe/webhook"
+# Under this name the express lane says why it did not store an event.
+FAILED = "usher.failed"
 MAX_BODY = 512 * 1024
+MAX_BODY_DIGITS = len(str(MAX_BODY))
 # Seconds that a signature's time may be off, both ways. Stripe's library knows only the past.
 TOLERANCE = 300
 NAME_MAX = 255
@@ -32,22 +36,30 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 blueprint = Blueprint("stripe_webhook", __name__)
 
 
-@blueprint.post("/api/stripe/webhook")
+@blueprint.post(PATH)
 @public
 def receive() -> Response:
     """Store one event; 200 once it is stored, 400 for what is not Stripe's, 5xx only when it could not be stored."""
+    if (failed := request.environ.get(FAILED)) is not None:
+        raise failed
     payload = read_raw(MAX_BODY)
-    body = _verified(payload, request.headers.get("Stripe-Signature"))
+    with tracing.span("inbox store", source="stripe"):
+        g.told = store(payload, request.headers.get("Stripe-Signature"))
+    return Response(RECEIVED, mimetype="application/json")
+
+
+def store(payload: bytes, signature: str | None) -> tuple[str, dict[str, Any]]:
+    """Store an event, and return what is to be logged of it; raise the problem where it is not Stripe's."""
+    body = _verified(payload, signature)
     event_id, event_type = _name(body)
     kind = "payments.process" if event_type in HANDLED_TYPES else None
-    with tracing.span("inbox store", source="stripe"):
-        stored = inbox.store_soon(inbox.Event("stripe", event_id, event_type, payload, kind, "payments"))
+    stored = inbox.store_soon(inbox.Event("stripe", event_id, event_type, payload, kind, "payments"))
     verb = "repeated" if stored is None else "stored"
-    g.told = (
-        f"[StripeWebhook] {verb}",
-        {"stripe_event_id": event_id, "type": event_type, "correlation_id": stored},
-    )
-    return Response(RECEIVED, mimetype="application/json")
+    return f"[StripeWebhook] {verb}", {
+        "stripe_event_id": event_id,
+        "type": event_type,
+        "correlation_id": stored,
+    }
 
 
 def _verified(payload: bytes, header: str | None) -> str:

@@ -63,9 +63,8 @@ class Lab:
     def start_gunicorn(self, name: str, app: str, path: str) -> int:
         """Start a web app as `usher run` starts the api; return its port once `path` answers."""
         settings, port = settings_module.get_settings(), free_port()
-        command = ["gunicorn", app, "--worker-class", "gthread", "--bind", f"127.0.0.1:{port}"]
-        command += ["--workers", str(settings.api_workers), "--threads", str(settings.api_threads)]
-        command += ["--no-control-socket"]
+        command = ["gunicorn", app, "--worker-class", "api.server.Worker", "--bind", f"127.0.0.1:{port}"]
+        command += ["--workers", str(settings.api_workers), "--no-control-socket"]
         self.start(name, command, answers(f"http://127.0.0.1:{port}{path}"))
         return port
 

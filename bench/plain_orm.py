@@ -21,7 +21,7 @@ from domain.tokens import PREFIX
 from settings import get_settings
 
 settings = get_settings()
-engine = create_engine(settings.sqlalchemy_url(), pool_size=settings.api_threads)
+engine = create_engine(settings.sqlalchemy_url(), pool_size=20)
 app = Flask(__name__)
 
 

@@ -23,7 +23,8 @@ class _Waiting(Generic[Item, Result]):
 
     def __init__(self, item: Item) -> None:
         self.item = item
-        self.woken = threading.Event()
+        self.turn = threading.Lock()
+        self.turn.acquire()
         self.outcome: tuple[Result] | Exception | None = None
 
 
@@ -59,7 +60,7 @@ class GroupCommit(Generic[Item, Result]):
             self._queue.append(own)
             waits, self._busy = self._busy, True
         if waits:
-            own.woken.wait()
+            own.turn.acquire()
         if own.outcome is None:
             self._write_group()
         if isinstance(own.outcome, Exception):
@@ -80,10 +81,10 @@ class GroupCommit(Generic[Item, Result]):
                 self._busy = bool(self._queue)
                 heir = self._queue[0] if self._queue else None
             if heir is not None:
-                heir.woken.set()
+                heir.turn.release()
             for one in group:
                 one.outcome = one.outcome or RuntimeError("the thread that wrote for others ended")
-                one.woken.set()
+                one.turn.release()
 
     def _settle(self, group: list[_Waiting[Item, Result]]) -> None:
         try:

@@ -104,12 +104,10 @@ def _read_uuids_as_text(connection: Any, _record: Any) -> None:
 def get_engine() -> Engine:
     """Return the process's engine, made at the first use.
 
-    Transactions are short and never wait for the network, so many threads share few connections.
+    Transactions are short and never wait for the network, so many at work share few connections.
     """
     settings = get_settings()
-    threads = max(settings.worker_concurrency, settings.api_threads)
-    size = min(threads, MOST_CONNECTIONS)
-    return make_engine(settings.sqlalchemy_url(), pool_size=size, pooled=settings.is_pooled())
+    return make_engine(settings.sqlalchemy_url(), pool_size=MOST_CONNECTIONS, pooled=settings.is_pooled())
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
+from db import green
 from domain.errors import DomainError, NotFound
 
 if TYPE_CHECKING:
@@ -98,23 +99,23 @@ def safe_name(given: str, kind: Kind) -> str:
 def put(url: str, file_id: str, content: bytes) -> None:
     """Store a file, in one piece or not at all; the same again changes nothing."""
     with _told():
-        obstore.put(_store(url), file_id, content)
+        green.run_apart(obstore.put, _store(url), file_id, content)
 
 
 def read(url: str, file_id: str) -> Iterator[bytes]:
     """Return a file piece by piece; raise `NotFound` when the store does not have it."""
     with _told():
-        found = obstore.get(_store(url), file_id)
+        found = green.run_apart(obstore.get, _store(url), file_id)
         # Of a local file the first piece also says whether it can be read at all.
         pieces = iter(found.stream())
-    return (bytes(piece) for piece in pieces)
+    return map(bytes, iter(lambda: green.run_apart(next, pieces, None), None))
 
 
 def remove(url: str, file_id: str) -> None:
     """Delete a file; one that is gone already is as good."""
     try:
         with _told():
-            obstore.delete(_store(url), file_id)
+            green.run_apart(obstore.delete, _store(url), file_id)
     except NotFound:
         pass
 

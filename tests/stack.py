@@ -123,7 +123,7 @@ class Stack:
         self.api_url = f"http://127.0.0.1:{port}"
         self.env["APP_URL"] = self.api_url
         command = [str(BIN / "gunicorn"), "api.app:create_app()", "--bind", f"127.0.0.1:{port}"]
-        command += ["--worker-class", "gthread", "--workers", "1", "--threads", "8"]
+        command += ["--worker-class", "api.server.Worker", "--workers", "1"]
         self.start("api", command, lambda: answers(f"{self.api_url}/healthz"), wait=wait)
         return self.api_url
 

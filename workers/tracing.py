@@ -42,6 +42,11 @@ def attach(process: str) -> None:
     hooks.observe(_tell_call)
 
 
+def is_attached() -> bool:
+    """Say whether this process delivers spans."""
+    return _tracer is not None
+
+
 @contextmanager
 def span(name: str, **attributes: Any) -> Iterator[None]:
     """Have what follows be a part of what is being done."""

@@ -80,5 +80,5 @@ def test_each_setting_says_where_it_comes_from(
         "runtime.env",
     )
     assert rows["AUTH_SECRET"]["source"] == "environment"
-    assert rows["API_THREADS"]["source"] == "default"
+    assert rows["API_WORKERS"]["source"] == "default"
     assert rows["AUTH_ISSUER"]["source"] == "not set"

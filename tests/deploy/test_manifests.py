@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 import yaml
 from flask.testing import FlaskClient
+from gunicorn.util import load_class
 
 from api.app import create_app
+from api.server import Worker
 from settings import Settings
 from tests.conftest import Database
 from tests.test_compose import find_command
@@ -80,6 +82,8 @@ def assert_exists(command: list[str]) -> None:
             module, call = app.split(":")
             assert callable(getattr(importlib.import_module(module), call.removesuffix("()")))
             assert "--no-control-socket" in options
+            serving = options[options.index("--worker-class") + 1]
+            assert load_class(serving) is Worker
         case ["usher", *words]:
             assert find_command(words) is not None
         case _:

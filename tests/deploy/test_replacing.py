@@ -39,7 +39,7 @@ from tests.stack import (
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.usefixtures("only_in_full")]
 
-GUNICORN = ["--worker-class", "gthread", "--workers", "1", "--threads", "8", "--no-control-socket"]
+GUNICORN = ["--worker-class", "api.server.Worker", "--workers", "1", "--no-control-socket"]
 # Starts a program as systemd does, with a socket as its first descriptor after the three that everybody has.
 HAND_OVER = """
 import os, sys

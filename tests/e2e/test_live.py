@@ -36,7 +36,7 @@ def start_second_api(stack: Stack) -> str:
     """Start another api process beside the first; asked to stop, it waits for its requests for as long as they take."""
     port = stack.port("second")
     command = [str(BIN / "gunicorn"), "api.app:create_app()", "--bind", f"127.0.0.1:{port}"]
-    command += ["--worker-class", "gthread", "--threads", "8", "--graceful-timeout", "600"]
+    command += ["--worker-class", "api.server.Worker", "--graceful-timeout", "600"]
     stack.start("second", command, lambda: answers(f"http://127.0.0.1:{port}/healthz"))
     return f"http://127.0.0.1:{port}"
 

@@ -26,7 +26,7 @@ def addresses(database: Database, usher_env: dict[str, str], tmp_path: Path) -> 
     for name in ("api0", "api1"):
         address = f"127.0.0.1:{stack.port(name)}"
         command = [str(BIN / "gunicorn"), "api.app:create_app()", "--bind", address, "--no-control-socket"]
-        command += ["--worker-class", "gthread", "--workers", "1", "--threads", "8"]
+        command += ["--worker-class", "api.server.Worker", "--workers", "1"]
         stack.start(name, command, lambda url=f"http://{address}/healthz": answers(url), wait=False)
         made.append(f"http://{address}")
     stack.wait_until_ready()

@@ -63,8 +63,8 @@ def sandbox(port: int) -> Child:
 def our_processes(settings: Settings) -> list[Child]:
     """Return Usher itself: api, relay, worker, beat, Flower."""
     base, flower = f"http://127.0.0.1:{settings.port}", f"http://127.0.0.1:{settings.flower_port}"
-    gunicorn = _python("gunicorn", "api.app:create_app()", "--worker-class", "gthread")
-    gunicorn += ["--workers", str(settings.api_workers), "--threads", str(settings.api_threads)]
+    gunicorn = _python("gunicorn", "api.app:create_app()", "--worker-class", "api.server.Worker")
+    gunicorn += ["--workers", str(settings.api_workers)]
     # Without the control socket, which two runs beside each other would share.
     gunicorn += ["--bind", f"127.0.0.1:{settings.port}", "--graceful-timeout", "5", "--no-control-socket"]
     # The port in the node's name tells two runs on one broker apart.
