@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import smtplib
-import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import parseaddr
-from functools import lru_cache
-from urllib.parse import unquote, urlsplit
 
 import structlog
 from sqlalchemy.orm import Session
@@ -18,15 +14,10 @@ from db.session import transaction
 from domain import alerts, mail_turns, mail_words, mails
 from domain.counters import FIRST
 from settings import Settings, get_settings
+from tasks import smtp
 from workers.job import JobRun, StepResult, job, periodic
-from workers.verdict import GiveUp, Later
 
 log = structlog.get_logger("tasks.mail")
-
-# Seconds for connecting and for each answer of the mail server.
-SMTP_TIMEOUT = 10.0
-# The port of message submission (RFC 6409), where the address names none.
-SUBMISSION_PORT = 587
 
 
 @job("mail.send")
@@ -53,7 +44,7 @@ def send_once(run: JobRun) -> None:
             support_email=settings.support_email,
         )
     )
-    run.step("send", lambda: deliver(make_message(mail, run.held.id, settings), settings))
+    run.step("send", lambda: _deliver(mail, run.held.id, settings))
     log.info("mail sent", template=run.held.business_key.partition(":")[0])
 
 
@@ -65,7 +56,7 @@ def send_to_staff(run: JobRun) -> None:
         return
     subject, body = run.read(lambda session: alerts.compose(session, run.held.business_key))
     mail = for_staff(settings.staff_email, subject, body)
-    run.step("send", lambda: deliver(make_message(mail, run.held.id, settings), settings))
+    run.step("send", lambda: _deliver(mail, run.held.id, settings))
 
 
 @periodic("mail.turn")
@@ -95,6 +86,11 @@ def for_staff(to: str, subject: str, body: str) -> mails.Mail:
     return mails.Mail(to, f"[Usher] {' '.join(subject.split())}", plain, html)
 
 
+def _deliver(mail: mails.Mail, job_id: str, settings: Settings) -> StepResult:
+    smtp.deliver(make_message(mail, job_id, settings), settings.smtp_url.get_secret_value())
+    return {}
+
+
 def make_message(mail: mails.Mail, job_id: str, settings: Settings) -> EmailMessage:
     """Return the message with text and HTML."""
     message = EmailMessage()
@@ -113,46 +109,3 @@ def make_message(mail: mails.Mail, job_id: str, settings: Settings) -> EmailMess
     # Said of both parts, so it has to come last: what is set before them moves into the first one.
     message["Content-Language"] = mail.language
     return message
-
-
-def deliver(message: EmailMessage, settings: Settings) -> StepResult:
-    """Hand a message to the mail server. Raises `Later` when it may work later, `GiveUp` when it never will."""
-    try:
-        with connect(settings.smtp_url.get_secret_value()) as server:
-            server.send_message(message)
-    except smtplib.SMTPRecipientsRefused as error:
-        code = min(code for code, _ in error.recipients.values())
-        raise (GiveUp if code >= 500 else Later)(f"the mail server refused the recipient ({code})") from None
-    except smtplib.SMTPAuthenticationError as error:
-        raise Later(f"the mail server refused our credentials ({error.smtp_code})", after=60.0) from None
-    except smtplib.SMTPResponseException as error:
-        raise (GiveUp if error.smtp_code in (552, 554) else Later)(
-            f"the mail server answered {error.smtp_code}"
-        ) from None
-    except (OSError, smtplib.SMTPException) as error:
-        raise Later(f"the mail server cannot be reached ({type(error).__name__})") from None
-    return {}
-
-
-@lru_cache(maxsize=1)
-def tls_context() -> ssl.SSLContext:
-    """Return what mail servers' certificates are checked with; reading the system's takes longer than a whole mail."""
-    return ssl.create_default_context()
-
-
-def connect(url: str) -> smtplib.SMTP:
-    """Open a session with the mail server: TLS from the start for smtps, STARTTLS where it is offered."""
-    parts = urlsplit(url)
-    host = parts.hostname or "localhost"
-    server: smtplib.SMTP
-    if parts.scheme == "smtps":
-        server = smtplib.SMTP_SSL(host, parts.port or 465, timeout=SMTP_TIMEOUT, context=tls_context())
-    else:
-        server = smtplib.SMTP(host, parts.port or SUBMISSION_PORT, timeout=SMTP_TIMEOUT)
-        server.ehlo()
-        if server.has_extn("starttls"):
-            server.starttls(context=tls_context())
-            server.ehlo()
-    if parts.username:
-        server.login(unquote(parts.username), unquote(parts.password or ""))
-    return server
