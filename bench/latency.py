@@ -28,7 +28,7 @@ import requests
 from sqlalchemy import text
 
 from bench import bare_loop, cohort
-from bench.lab import SANDBOX_KEY, STRIPE_SECRET, Lab, answers
+from bench.lab import SANDBOX_KEY, STRIPE_SECRET, Lab
 from bench.load import post_for
 from bench.report import SUBJECT, Figure, Plan, percentile, say
 from bench.stripe_events import EVENT_ID, make_body
@@ -42,7 +42,7 @@ PATIENCE = 120.0  # seconds
 # Connections that post a burst.
 BURST_CONNECTIONS = 16
 # Whose processor time is told beside the workers'.
-OTHERS = ("api", "relay", "postgres", "sandbox")
+OTHERS = ("api", "relay", "postgres", "sandbox", "mail_drop")
 # Seconds between the drawing of arrivals and the first of them.
 AHEAD = 1.0
 
@@ -129,11 +129,9 @@ def start_processes(lab: Lab) -> int:
     threads = get_settings().worker_concurrency
     lab.set_env("PARTNER_CONCURRENCY", str(2 * PROCESSES * threads))
     lab.start_sandbox()
-    smtp, http = free_port(), free_port()
+    smtp = free_port()
     lab.set_env("SMTP_URL", f"smtp://127.0.0.1:{smtp}")
-    sink = ["workers.mail_sink", "--smtp-port", str(smtp), "--http-port", str(http)]
-    sink += ["--file", str(lab.directory / "mail.jsonl")]
-    lab.start("mail_sink", sink, answers(f"http://127.0.0.1:{http}/count"))
+    lab.start("mail_drop", ["bench.mail_drop", str(smtp)], lab.says("mail_drop", "mail drop started"))
     port = lab.start_gunicorn("api", "api.app:create_app()", "/healthz")
     lab.start_relay()
     quiet = ("--without-gossip", "--without-mingle")

@@ -57,11 +57,14 @@ def make_engine(
     """
     connect_args: dict[str, Any] = {**CONNECT_ARGS, "application_name": application_name}
     if not pooled:
-        connect_args["options"] = " ".join(f"-c {name}={value}" for name, value in PARAMETERS.items())
+        options = {**PARAMETERS, "plan_cache_mode": "force_generic_plan"}
+        connect_args["options"] = " ".join(f"-c {name}={value}" for name, value in options.items())
     engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=5,
+        # Those that were used last are used next: few connections do most of the work, and keep their plans.
+        pool_use_lifo=True,
         pool_timeout=15,
         hide_parameters=True,
         connect_args=connect_args,

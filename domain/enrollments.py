@@ -22,13 +22,19 @@ WALK = "enrollment.walk"
 SEND_MAIL = "mail.send"
 STEPS = ("account", "seat", "launch_check")
 
-INSERT = text(
+INSERT = lean.Statement(
+    "open_enrollment",
     """
     INSERT INTO partner_lms_enrollments (provider_id, student_id, course_id, program_id, correlation_id)
-    VALUES (:provider_id, :student_id, :course_id, :program_id, :correlation_id)
+    VALUES ({provider_id}, {student_id}, {course_id}, {program_id}, {correlation_id})
     ON CONFLICT (student_id, course_id) DO NOTHING
     RETURNING id
-    """
+    """,
+    provider_id="uuid",
+    student_id="uuid",
+    course_id="uuid",
+    program_id="uuid",
+    correlation_id="text",
 )
 WITH_ALL = """
     SELECT e.id, e.status, e.generation, e.student_id, e.provider_id, e.course_id, e.program_id, e.correlation_id,
@@ -43,6 +49,7 @@ WITH_ALL = """
 LOAD_MANY = lean.Statement(
     "load_enrollments", f"{WITH_ALL} WHERE e.id = ANY({{ids}}) ORDER BY e.id", ids="uuid[]"
 )
+LOCK = lean.Statement("lock_enrollment", f"{WITH_ALL} WHERE e.id = {{id}} FOR UPDATE OF e", id="uuid")
 # What became of enrolments since they were read.
 LOOK_AGAIN = lean.Statement(
     "look_again",
@@ -139,7 +146,8 @@ def open_enrollment(
     correlation_id: str | None,
 ) -> str:
     """Insert the enrolment of a student in a course, or adopt the one that exists; return its id."""
-    found = session.execute(
+    found = lean.execute(
+        session,
         INSERT,
         {
             "provider_id": provider_id,
@@ -180,10 +188,10 @@ def load_by_id(session: Session, ids: Collection[str]) -> dict[str, Enrollment]:
 
 def lock(session: Session, enrollment_id: str) -> Enrollment:
     """Lock an enrolment's row until the transaction ends, and return it; raise `NotFound`."""
-    session.execute(
-        text("SELECT 1 FROM partner_lms_enrollments WHERE id = :id FOR UPDATE"), {"id": enrollment_id}
-    )
-    return load(session, enrollment_id)
+    found = lean.execute(session, LOCK, {"id": enrollment_id}).one_or_none()
+    if found is None:
+        raise NotFound(f"there is no enrolment {enrollment_id}")
+    return Enrollment(**found._asdict())
 
 
 def find_obstacle(enrollment: Enrollment, partner_types: Collection[str]) -> tuple[str, str] | None:

@@ -24,6 +24,14 @@ RECORD = text(
     """
 )
 
+RESOLVE_FOR_EVENT = lean.Statement(
+    "resolve_failures_of_event",
+    """
+    UPDATE partner_lms_enrollment_failures SET resolved_at = now()
+    WHERE event_id = {id} AND enrollment_id IS NULL AND resolved_at IS NULL
+    """,
+    id="uuid",
+)
 RESOLVE = lean.Statement(
     "resolve_failures",
     """
@@ -62,10 +70,4 @@ def resolve_for_enrollments(session: Session, enrollment_ids: Sequence[str]) -> 
 
 def resolve_for_event(session: Session, event_id: str) -> None:
     """Mark the failures of an event as resolved, since its order was placed."""
-    session.execute(
-        text(
-            "UPDATE partner_lms_enrollment_failures SET resolved_at = now()"
-            " WHERE event_id = :id AND enrollment_id IS NULL AND resolved_at IS NULL"
-        ),
-        {"id": event_id},
-    )
+    lean.execute(session, RESOLVE_FOR_EVENT, {"id": event_id})

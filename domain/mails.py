@@ -6,6 +6,7 @@ A mail's key says which it is: `welcome:{enrollment}:{generation}` (also restore
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
+from db import lean
 from domain import mail_consent, mail_languages, mail_words, streak_store, users
 from domain.errors import NoLongerWanted, NotFound
 from domain.student_view import failure_reference, web_address
@@ -28,17 +30,19 @@ TRUE_WHILE = {
 }
 CERTIFICATE, STREAK = "certificate", "streak"
 
-LOAD = text(
+LOAD = lean.Statement(
+    "load_mails",
     """
-    SELECT e.status, e.generation, u.id AS user_id, u.email, u.name, u.locale, u.wants_progress_mail, c.course_name,
+    SELECT e.id AS enrollment_id, e.status, e.generation, u.id AS user_id, u.email, u.name, u.locale, u.wants_progress_mail, c.course_name,
         p.provider_name, p.support_email, k.certificate_number, k.certificate_url
     FROM partner_lms_enrollments e
     JOIN users u ON u.id = e.student_id
     JOIN partner_courses c ON c.id = e.course_id
     JOIN partner_lms_providers p ON p.id = e.provider_id
     LEFT JOIN partner_certificates k ON k.enrollment_id = e.id AND k.revoked_at IS NULL
-    WHERE e.id = :id
-    """
+    WHERE e.id = ANY({ids})
+    """,
+    ids="uuid[]",
 )
 LOAD_CERTIFICATE = text(
     """
@@ -75,7 +79,45 @@ def compose(session: Session, key: str, subject_id: str, *, app_url: str, suppor
     elif kind == STREAK:
         row, values = _streak(session, rest)
     else:
-        row, values = _enrollment(session, kind, rest, subject_id, app_url)
+        seat = load_seats(session, [subject_id]).get(subject_id)
+        return compose_for_seat(key, subject_id, seat, app_url=app_url, support_email=support_email)
+    return _write(kind, row, values, app_url, support_email)
+
+
+def load_seats(session: Session, enrollment_ids: Sequence[str]) -> dict[str, Any]:
+    """Return what mails about these enrolments say, by their ids, as far as they exist."""
+    return {row.enrollment_id: row for row in lean.execute(session, LOAD, {"ids": list(enrollment_ids)})}
+
+
+def compose_for_seat(
+    key: str, enrollment_id: str, row: Any, *, app_url: str, support_email: str | None
+) -> Mail:
+    """Return a mail about an enrolment, from what `load_seats` found; raises as `compose` does."""
+    kind = key.partition(":")[0]
+    if row is None or kind not in TRUE_WHILE:
+        raise NotFound(f"there is no mail {kind!r} for enrolment {enrollment_id}")
+    if not is_true(key, row):
+        raise NoLongerWanted(f"the enrolment is {row.status}, so the mail {kind} would not be true")
+    values = {
+        "name": row.name or row.email,
+        "course": row.course_name,
+        "provider": row.provider_name,
+        "launch_url": f"{app_url}/api/partner-launch/{enrollment_id}",
+        "support_email": row.support_email,
+        "reference": failure_reference(enrollment_id),
+        "certificate_number": row.certificate_number,
+        "certificate_url": web_address(row.certificate_url),
+    }
+    return _write(kind, row, values, app_url, support_email)
+
+
+def is_true(key: str, row: Any) -> bool:
+    """Say whether the mail that a key asks for is true of an enrolment just now."""
+    kind, _, rest = key.partition(":")
+    return row.status in TRUE_WHILE.get(kind, ()) and rest == f"{row.enrollment_id}:{row.generation}"
+
+
+def _write(kind: str, row: Any, values: dict[str, Any], app_url: str, support_email: str | None) -> Mail:
     if users.is_erased(row.email):
         raise NoLongerWanted("the person was erased")
     values["dashboard_url"] = f"{app_url}/dashboard"
@@ -111,26 +153,6 @@ def lay_out(
     names = {"letter": letter, "language": language, "stop": stop}
     plain, html = (_environment().get_template(f"layout.{form}").render(names) for form in ("txt", "html"))
     return plain, html
-
-
-def _enrollment(
-    session: Session, kind: str, rest: str, enrollment_id: str, app_url: str
-) -> tuple[Row[Any], dict[str, Any]]:
-    row = session.execute(LOAD, {"id": enrollment_id}).one_or_none()
-    if row is None or kind not in TRUE_WHILE:
-        raise NotFound(f"there is no mail {kind!r} for enrolment {enrollment_id}")
-    if row.status not in TRUE_WHILE[kind] or rest != f"{enrollment_id}:{row.generation}":
-        raise NoLongerWanted(f"the enrolment is {row.status}, so the mail {kind} would not be true")
-    return row, {
-        "name": row.name or row.email,
-        "course": row.course_name,
-        "provider": row.provider_name,
-        "launch_url": f"{app_url}/api/partner-launch/{enrollment_id}",
-        "support_email": row.support_email,
-        "reference": failure_reference(enrollment_id),
-        "certificate_number": row.certificate_number,
-        "certificate_url": web_address(row.certificate_url),
-    }
 
 
 def _certificate(session: Session, id: str, app_url: str) -> tuple[Row[Any], dict[str, Any]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.models import InboxEvent
+from db import lean
 from domain import enrollments, entitlements, failures
 from domain.money import DISPUTE_RANKS, REFUND_RANKS
 from domain.orders import Order, Problem, is_uuid, place
@@ -49,20 +50,62 @@ Outcome = tuple[str, str | None]
 DONE: Outcome = ("done", None)
 
 
+LOCK = lean.Statement(
+    "lock_event",
+    "SELECT id, type, payload, state, completion FROM inbox_events WHERE id = {id} FOR UPDATE",
+    id="uuid",
+)
+SETTLE = lean.Statement(
+    "settle_event",
+    "UPDATE inbox_events SET state = {state}, reason = {reason}, processed_at = now() WHERE id = {id}",
+    id="uuid",
+    state="text",
+    reason="text",
+)
+RECORD = lean.Statement(
+    "record_payment",
+    """
+    INSERT INTO payments (checkout_session_id, payment_intent_id, state, amount_total, currency, event_id, paid_at)
+    VALUES ({session}, {intent}, {state}, {amount}, {currency}, {event}, CASE WHEN {state} = 'paid' THEN now() END)
+    ON CONFLICT (checkout_session_id) DO UPDATE SET
+        state = CASE WHEN payments.state = 'paid' OR excluded.state = 'awaiting' THEN payments.state
+                     ELSE excluded.state END,
+        paid_at = coalesce(payments.paid_at, excluded.paid_at),
+        payment_intent_id = coalesce(payments.payment_intent_id, excluded.payment_intent_id),
+        updated_at = now()
+    RETURNING id
+    """,
+    session="text",
+    intent="text",
+    state="text",
+    amount="bigint",
+    currency="text",
+    event="uuid",
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A stored event. `completion` is metadata that staff supplied for it; it wins over the event's own."""
+
+    id: str
+    type: str
+    payload: bytes
+    completion: dict[str, Any] | None
+
+
 def process(session: Session, event_id: str, partner_types: Collection[str]) -> str:
     """Act on a stored event and return its new state: done or waiting. A second call changes nothing."""
-    event = session.get_one(InboxEvent, event_id, with_for_update=True)
-    if event.state == "done":
-        return event.state
+    row = lean.execute(session, LOCK, {"id": event_id}).one()
+    if row.state == "done":
+        return "done"
+    event = Event(str(row.id), row.type, bytes(row.payload), row.completion)
     state, reason = _act(session, event, partner_types)
-    session.execute(
-        text("UPDATE inbox_events SET state = :state, reason = :reason, processed_at = now() WHERE id = :id"),
-        {"state": state, "reason": reason, "id": event.id},
-    )
+    lean.execute(session, SETTLE, {"state": state, "reason": reason, "id": event.id})
     return state
 
 
-def _act(session: Session, event: InboxEvent, partner_types: Collection[str]) -> Outcome:
+def _act(session: Session, event: Event, partner_types: Collection[str]) -> Outcome:
     found = object_of(event.payload)
     if event.type in CHECKOUTS:
         checkout = read_checkout(found)
@@ -79,9 +122,7 @@ def _act(session: Session, event: InboxEvent, partner_types: Collection[str]) ->
     return ("waiting", told.message) if isinstance(told, Problem) else note(session, event, told)
 
 
-def _check_out(
-    session: Session, event: InboxEvent, checkout: Checkout, partner_types: Collection[str]
-) -> Outcome:
+def _check_out(session: Session, event: Event, checkout: Checkout, partner_types: Collection[str]) -> Outcome:
     if checkout.payment_intent_id:
         entitlements.lock_payment(session, checkout.payment_intent_id)
     if event.type in (ASYNC_FAILED, EXPIRED):
@@ -102,7 +143,7 @@ def _check_out(
 
 def _fulfil(
     session: Session,
-    event: InboxEvent,
+    event: Event,
     payment_id: str,
     orders: Sequence[Order],
     partner_types: Collection[str],
@@ -123,14 +164,15 @@ def _fulfil(
     failures.resolve_for_event(session, event.id)
     twice = False
     for seat in seats:
-        twice |= entitlements.settle(session, seat)
-        enrollments.begin(session, enrollments.load(session, seat), partner_types)
+        enrollment, more = entitlements.settle(session, seat)
+        twice |= more
+        enrollments.begin(session, enrollment, partner_types)
     if twice:
         return "done", "already enrolled: this is a second payment for the same seat"
     return DONE
 
 
-def _note_charge(session: Session, event: InboxEvent, charge: Charge) -> Outcome:
+def _note_charge(session: Session, event: Event, charge: Charge) -> Outcome:
     entitlements.lock_payment(session, charge.payment_intent_id)
     session.execute(
         text(
@@ -170,7 +212,7 @@ def _assign_rest(session: Session, charge: Charge, course_id: str) -> None:
     )
 
 
-def _note_refund(session: Session, event: InboxEvent, refund: Refund) -> Outcome:
+def _note_refund(session: Session, event: Event, refund: Refund) -> Outcome:
     if refund.status not in REFUND_RANKS:
         return "waiting", f"refund {refund.id} has the status {refund.status!r}, which we do not know"
     entitlements.lock_payment(session, refund.payment_intent_id)
@@ -198,7 +240,7 @@ def _note_refund(session: Session, event: InboxEvent, refund: Refund) -> Outcome
     return _settle_payment(session, event, refund.payment_intent_id)
 
 
-def _note_dispute(session: Session, event: InboxEvent, dispute: Dispute) -> Outcome:
+def _note_dispute(session: Session, event: Event, dispute: Dispute) -> Outcome:
     if dispute.status not in DISPUTE_RANKS:
         return "waiting", f"dispute {dispute.id} has the status {dispute.status!r}, which we do not know"
     entitlements.lock_payment(session, dispute.payment_intent_id)
@@ -220,7 +262,7 @@ def _note_dispute(session: Session, event: InboxEvent, dispute: Dispute) -> Outc
     return _settle_payment(session, event, dispute.payment_intent_id)
 
 
-def _settle_payment(session: Session, event: InboxEvent, payment_intent_id: str) -> Outcome:
+def _settle_payment(session: Session, event: Event, payment_intent_id: str) -> Outcome:
     """Settle every seat of a payment; money of other products than ours settles nothing."""
     seats = entitlements.seats_of(session, payment_intent_id)
     for seat in seats:
@@ -230,35 +272,20 @@ def _settle_payment(session: Session, event: InboxEvent, payment_intent_id: str)
     return ("done", None if seats else "no checkout of ours (yet)")
 
 
-def _record_payment(session: Session, event: InboxEvent, checkout: Checkout, state: str) -> str:
+def _record_payment(session: Session, event: Event, checkout: Checkout, state: str) -> str:
     """Insert or advance the payment of a checkout session; a paid one stays paid, whatever arrives late."""
-    row = session.execute(
-        text(
-            """
-            INSERT INTO payments (checkout_session_id, payment_intent_id, state, amount_total, currency, event_id, paid_at)
-            VALUES (:session, :intent, :state, :amount, :currency, :event, CASE WHEN :state = 'paid' THEN now() END)
-            ON CONFLICT (checkout_session_id) DO UPDATE SET
-                state = CASE WHEN payments.state = 'paid' OR excluded.state = 'awaiting' THEN payments.state
-                             ELSE excluded.state END,
-                paid_at = coalesce(payments.paid_at, excluded.paid_at),
-                payment_intent_id = coalesce(payments.payment_intent_id, excluded.payment_intent_id),
-                updated_at = now()
-            RETURNING id
-            """
-        ),
-        {
-            "session": checkout.session_id,
-            "intent": checkout.payment_intent_id,
-            "state": state,
-            "amount": checkout.amount_total,
-            "currency": checkout.currency,
-            "event": event.id,
-        },
-    )
-    return str(row.scalar_one())
+    values = {
+        "session": checkout.session_id,
+        "intent": checkout.payment_intent_id,
+        "state": state,
+        "amount": checkout.amount_total,
+        "currency": checkout.currency,
+        "event": event.id,
+    }
+    return str(lean.execute(session, RECORD, values).scalar())
 
 
-def _record_problem(session: Session, event: InboxEvent, problem: Problem) -> None:
+def _record_problem(session: Session, event: Event, problem: Problem) -> None:
     """Write one failure row for an event that cannot be placed, however often it is looked at."""
     failures.record(
         session,

@@ -41,7 +41,7 @@ def record_failure(session: Session, held: Claim, failure: Failure) -> None:
     )
 
 
-def first_step(enrollment: Enrollment) -> str | None:
+def first_step(_held: Claim, enrollment: Enrollment) -> str | None:
     """Return the step with which a new enrolment's walk begins; None where that has to be found out first."""
     partner = get_partner.known(enrollment.provider_type)
     if enrollment.status != "pending" or partner is None or Capability.ACCOUNTS not in partner.capabilities:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import parseaddr
+from typing import Any
 
 import structlog
 from sqlalchemy.orm import Session
 
+from db.jobs import Claim
 from db.session import transaction
 from domain import alerts, mail_turns, mail_words, mails
 from domain.counters import FIRST
@@ -20,13 +22,18 @@ from workers.job import JobRun, StepResult, job, periodic
 log = structlog.get_logger("tasks.mail")
 
 
-@job("mail.send")
+def opening(held: Claim, row: Any) -> str | None:
+    """Return the step that a mail begins with, where it is known to be true."""
+    return "send" if mails.is_true(held.business_key, row) else None
+
+
+@job("mail.send", load=mails.load_seats, opening=opening)
 def send(run: JobRun) -> None:
     """Compose and send the mail that the job's key names."""
     send_once(run)
 
 
-@job("mail.notice")
+@job("mail.notice", load=mails.load_seats, opening=opening)
 def send_notice(run: JobRun) -> None:
     """Compose and send a mail that older versions do not know: completed, failed, streak."""
     send_once(run)
@@ -34,16 +41,14 @@ def send_notice(run: JobRun) -> None:
 
 def send_once(run: JobRun) -> None:
     """Send what the job's key names; nothing where it is not true any more, or not wanted."""
-    settings = get_settings()
-    mail = run.read(
-        lambda session: mails.compose(
-            session,
-            run.held.business_key,
-            run.subject_id,
-            app_url=settings.app_url,
-            support_email=settings.support_email,
+    settings, key, about = get_settings(), run.held.business_key, run.subject_id
+    app_url, support_email = settings.app_url, settings.support_email
+    if run.subject is not None:
+        mail = mails.compose_for_seat(key, about, run.subject, app_url=app_url, support_email=support_email)
+    else:
+        mail = run.read(
+            lambda session: mails.compose(session, key, about, app_url=app_url, support_email=support_email)
         )
-    )
     run.step("send", lambda: _deliver(mail, run.held.id, settings))
     log.info("mail sent", template=run.held.business_key.partition(":")[0])
 

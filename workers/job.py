@@ -74,6 +74,8 @@ class Failure:
 
 Hook = Callable[[Session, jobs.Claim, Failure], None]
 Load = Callable[[Session, list[str]], Mapping[str, Any]]
+# Gets the claim and the subject.
+Opening = Callable[[jobs.Claim, Any], str | None]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class JobKind:
     # Reads the subjects of several jobs as they are claimed, by their ids.
     load: Load | None = None
     # Names the step with which the first attempt at a subject begins, so that it begins with the claim; None: none yet.
-    opening: Callable[[Any], str | None] | None = None
+    opening: Opening | None = None
 
 
 KINDS: dict[str, JobKind] = {}
@@ -222,7 +224,7 @@ def job(
     *,
     on_failure: Hook | None = None,
     load: Load | None = None,
-    opening: Callable[[Any], str | None] | None = None,
+    opening: Opening | None = None,
 ) -> Callable[[Callable[[JobRun], None]], Callable[..., None]]:
     """Make a function the one that does jobs of this kind, and the Celery task `tasks.{name}` that a doorbell calls."""
     from celery import shared_task
@@ -371,7 +373,7 @@ def _read_along(session: Session, held: Sequence[jobs.Claim]) -> list[Taken]:
 def _opening(claim: jobs.Claim, subject: Any) -> str | None:
     """Return the step that a job which has taken none begins with, where its kind knows it beforehand."""
     opening = KINDS[claim.kind].opening if claim.kind in KINDS else None
-    return None if opening is None or subject is None else opening(subject)
+    return None if opening is None or subject is None else opening(claim, subject)
 
 
 def _is_suspect(taken: Taken) -> bool:

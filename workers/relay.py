@@ -40,6 +40,8 @@ GATHERED = 8
 BUSY_PAUSE = 0.025
 # Of a partner's concurrency, what its progress syncs may take.
 SYNC_SHARE = 2
+# Seconds between two looks at the mails: nobody waits for one, and those that gather share a doorbell and sessions.
+MAIL_PAUSE = 0.25
 # Seconds between two signs of life, and the name under which they are kept.
 HEARTBEAT = 20.0
 HEARTBEAT_NAME = "relay"
@@ -170,6 +172,7 @@ class Relay:
         self._troubles = 0
         self._is_full = False
         self._noted_at = -HEARTBEAT
+        self._mailed_at = -MAIL_PAUSE
 
     def run(self) -> None:
         """Ring until told to stop."""
@@ -202,13 +205,13 @@ class Relay:
         """Ring for what is due now; return how many doorbells were published."""
         settings = self._settings
         with transaction() as session:
-            ringing = jobs.ring_due(
-                session,
-                windows(self._queues, partner_health.health_of_all(session), settings),
-                ring_timeout=settings.relay_ring_timeout,
-                limit=BATCH,
-            )
+            room = windows(self._queues, partner_health.health_of_all(session), settings)
+            if time.monotonic() - self._mailed_at < MAIL_PAUSE:
+                room.pop(MAIL, None)
+            ringing = jobs.ring_due(session, room, ring_timeout=settings.relay_ring_timeout, limit=BATCH)
         due, self._is_full = ringing.doorbells, ringing.is_full
+        if not self._is_full and any(bell.queue == MAIL for bell in due):
+            self._mailed_at = time.monotonic()
         if not due:
             return 0
         silent = self._bell.ring(due)
