@@ -41,7 +41,7 @@ BUSY_PAUSE = 0.025
 # Of a partner's concurrency, what its progress syncs may take.
 SYNC_SHARE = 2
 # Seconds between two looks at the mails: nobody waits for one, and those that gather share a doorbell and sessions.
-MAIL_PAUSE = 0.25
+MAIL_PAUSE = 0.1
 # Seconds between two signs of life, and the name under which they are kept.
 HEARTBEAT = 20.0
 HEARTBEAT_NAME = "relay"
