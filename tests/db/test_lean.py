@@ -7,7 +7,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, DBAPIError
 
 from db import lean
-from db.session import transaction
+from db.session import make_engine, transaction
+from settings import get_settings
+from tests.conftest import Database
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -62,3 +64,23 @@ def test_a_plan_that_a_migration_made_useless_goes_with_its_connection() -> None
     finally:
         with transaction() as session:
             session.execute(text("DROP TABLE lean_test"))
+
+
+def test_plans_hold_for_any_values_except_behind_a_pooler(database: Database) -> None:
+    mode = text("SHOW plan_cache_mode")
+    for pooled, wanted in ((False, "force_generic_plan"), (True, "auto")):
+        engine = make_engine(get_settings().sqlalchemy_url(), pooled=pooled)
+        with engine.connect() as connection:
+            assert connection.scalar(mode) == wanted
+        engine.dispose()
+
+
+def test_the_connection_that_was_used_last_is_used_next() -> None:
+    pid = text("SELECT pg_backend_pid()")
+    with transaction() as one, transaction() as two, transaction() as three:
+        assert len({session.scalar(pid) for session in (one, two, three)}) == 3
+    used = set()
+    for _ in range(6):
+        with transaction() as session:
+            used.add(session.scalar(pid))
+    assert len(used) == 1

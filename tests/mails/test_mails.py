@@ -17,6 +17,7 @@ from domain import alerts, demo, enrollments, mail_consent, mail_languages, mail
 from tests.api.conftest import HTML, OTHER, STUDENT, make_enrollment, run
 from tests.mails.conftest import Sent
 from tests.stack import rows, scalar
+from workers import job as job_module
 
 Deliver = Callable[[], Sent]
 FIRST = "00000000-0000-0000-0000-000000000000"
@@ -135,6 +136,19 @@ def test_a_mail_that_is_not_true_any_more_is_not_sent(deliver: Deliver) -> None:
     ask("failed", seat)
     run("UPDATE partner_lms_enrollments SET status = 'active'")
     assert deliver() == []
+    assert rows("SELECT step FROM job_steps") == []
+
+
+def test_a_mail_that_is_true_begins_with_its_claim_and_is_sent_anew_after_a_crash(deliver: Deliver) -> None:
+    seat = make_enrollment("active")
+    ask("welcome", seat)
+    [taken] = job_module._claim([[scalar("SELECT id::text FROM jobs")]])[0]
+    assert taken.opened == "send"
+    assert rows("SELECT step, state FROM job_steps") == [("send", "started")]
+    # Whoever claimed it is gone; its lease ends.
+    run("UPDATE jobs SET next_run_at = now()")
+    assert len(deliver()) == 1
+    assert rows("SELECT step, state FROM job_steps") == [("send", "done")]
 
 
 def test_long_and_right_to_left_names_keep_headers_and_words_in_order(deliver: Deliver) -> None:
