@@ -1,7 +1,7 @@
 """Live updates for a signed-in student: server-sent events, and the same as one answer for those who poll.
 
-PostgreSQL is looked at every `LIVE_POLL` seconds, for as long as a stream is open; nothing has to ring. A stream holds
-a thread of its process, so there are only so many of them, and each ends after `LIVE_SECONDS` for its client to return.
+PostgreSQL is looked at every `LIVE_POLL` seconds, for as long as a stream is open; nothing has to ring. So there are only
+so many of them in a process, and each ends after `LIVE_SECONDS` for its client to return.
 """
 
 from __future__ import annotations
