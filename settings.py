@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     streak_xp: int = Field(0, ge=0, le=1_000_000, description="XP for each active day; 0 for none")
     worker_concurrency: int = Field(64, ge=1, le=1000, description="threads of one worker process")
     api_workers: int = Field(2, ge=1, le=64, description="processes of the embedded api")
-    live_streams: int = Field(50, ge=0, le=1000, description="event streams that one api process holds")
+    live_streams: int = Field(50, ge=0, le=200, description="event streams that one api process holds")
     live_poll: float = Field(2.0, gt=0, le=60, description="seconds between two looks for what to stream")
     live_seconds: float = Field(300.0, gt=0, le=3600, description="seconds after which a stream ends")
     sync_interval: int = Field(3600, ge=1, description="seconds between two progress syncs of one partner")

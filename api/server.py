@@ -28,4 +28,4 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def patch(self) -> None:
         """Have all that waits let others go on: Python's sockets, locks and pauses, PostgreSQL, calls in other languages."""
         super().patch()
-        green.attach(wait_read, wait_write, lambda function: get_hub().threadpool.apply(function))
+        green.attach(wait_read, wait_write, get_hub().threadpool.apply)

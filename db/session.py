@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
 
+from db import green
 from settings import get_settings
 
 # Milliseconds. A statement that takes longer is a bug or a dead peer; the network is never waited for inside one.
@@ -69,6 +70,7 @@ def make_engine(
         hide_parameters=True,
         connect_args=connect_args,
     )
+    event.listen(engine, "do_connect", lambda _dialect, _record, _args, values: green.connect(values))
     event.listen(engine, "connect", _read_uuids_as_text)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ping_idle)

@@ -96,7 +96,7 @@ def compose_for_seat(
     kind = key.partition(":")[0]
     if row is None or kind not in TRUE_WHILE:
         raise NotFound(f"there is no mail {kind!r} for enrolment {enrollment_id}")
-    if not is_true(key, row):
+    if not _is_true(key, row):
         raise NoLongerWanted(f"the enrolment is {row.status}, so the mail {kind} would not be true")
     values = {
         "name": row.name or row.email,
@@ -111,23 +111,35 @@ def compose_for_seat(
     return _write(kind, row, values, app_url, support_email)
 
 
-def is_true(key: str, row: Any) -> bool:
-    """Say whether the mail that a key asks for is true of an enrolment just now."""
+def is_wanted(key: str, row: Any) -> bool:
+    """Say whether the mail that a key asks for about an enrolment is to be sent, as far as is known just now."""
+    return _is_true(key, row) and _reason_against(key.partition(":")[0], row) is None
+
+
+def _is_true(key: str, row: Any) -> bool:
     kind, _, rest = key.partition(":")
     return row.status in TRUE_WHILE.get(kind, ()) and rest == f"{row.enrollment_id}:{row.generation}"
 
 
-def _write(kind: str, row: Any, values: dict[str, Any], app_url: str, support_email: str | None) -> Mail:
+def _reason_against(kind: str, row: Any) -> str | None:
+    """Return why the reader is to get no mails of this kind."""
     if users.is_erased(row.email):
-        raise NoLongerWanted("the person was erased")
+        return "the person was erased"
+    topic = mail_consent.TOPICS.get(kind)
+    if topic is None or getattr(row, mail_consent.COLUMNS[topic]):
+        return None
+    return f"mails about {topic} are not wanted"
+
+
+def _write(kind: str, row: Any, values: dict[str, Any], app_url: str, support_email: str | None) -> Mail:
+    if (reason := _reason_against(kind, row)) is not None:
+        raise NoLongerWanted(reason)
     values["dashboard_url"] = f"{app_url}/dashboard"
     if support_email or values.get("support_email"):
         values["support_email"] = support_email or values["support_email"]
     topic = mail_consent.TOPICS.get(kind)
     if topic is None:
         return render(kind, row.locale, row.email, values)
-    if not getattr(row, mail_consent.COLUMNS[topic]):
-        raise NoLongerWanted(f"mails about {topic} are not wanted")
     token = mail_consent.make_token(str(row.user_id), topic)
     return render(kind, row.locale, row.email, values, stop_url=f"{app_url}/mail/unsubscribe/{token}")
 

@@ -23,8 +23,8 @@ log = structlog.get_logger("tasks.mail")
 
 
 def opening(held: Claim, row: Any) -> str | None:
-    """Return the step that a mail begins with, where it is known to be true."""
-    return "send" if mails.is_true(held.business_key, row) else None
+    """Return the step that a mail begins with, where it is known to be wanted."""
+    return "send" if mails.is_wanted(held.business_key, row) else None
 
 
 @job("mail.send", load=mails.load_seats, opening=opening)
@@ -43,7 +43,8 @@ def send_once(run: JobRun) -> None:
     """Send what the job's key names; nothing where it is not true any more, or not wanted."""
     settings, key, about = get_settings(), run.held.business_key, run.subject_id
     app_url, support_email = settings.app_url, settings.support_email
-    if run.subject is not None:
+    # One that was begun before may have waited since its claim, to work alone: it is read anew.
+    if run.subject is not None and not run.has_begun:
         mail = mails.compose_for_seat(key, about, run.subject, app_url=app_url, support_email=support_email)
     else:
         mail = run.read(

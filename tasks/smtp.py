@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -78,9 +79,7 @@ def session(url: str) -> Iterator[smtplib.SMTP]:
         raise
     used.mails, used.used_at = used.mails + 1, time.monotonic()
     _idle.append(used)
-    with suppress(IndexError):
-        while _idle[0].is_spent:
-            _idle.popleft().server.close()
+    _SWEEPER.plan()
 
 
 def _take(url: str) -> Session:
@@ -93,6 +92,36 @@ def _take(url: str) -> Session:
                 _forget_all()  # The others are dead as well, most likely, and asking each may take long.
             found.server.close()
     return Session(url, connect(url))
+
+
+class Sweeper:
+    """Ends sessions that nobody used for a while, so that none is held for nothing: servers count them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._planned = False
+
+    def plan(self) -> None:
+        """Look once those that are idle now are spent, unless that is planned."""
+        with self._lock:
+            if self._planned:
+                return
+            self._planned = True
+        timer = threading.Timer(IDLE, self._sweep)
+        timer.daemon = True
+        timer.start()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            self._planned = False
+        with suppress(IndexError):
+            while _idle[0].is_spent:
+                _idle.popleft().server.close()
+        if _idle:
+            self.plan()
+
+
+_SWEEPER = Sweeper()
 
 
 def _forget_all() -> None:

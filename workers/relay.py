@@ -206,7 +206,7 @@ class Relay:
         settings = self._settings
         with transaction() as session:
             room = windows(self._queues, partner_health.health_of_all(session), settings)
-            if time.monotonic() - self._mailed_at < MAIL_PAUSE:
+            if self._mails_wait() > 0:
                 room.pop(MAIL, None)
             ringing = jobs.ring_due(session, room, ring_timeout=settings.relay_ring_timeout, limit=BATCH)
         due, self._is_full = ringing.doorbells, ringing.is_full
@@ -234,8 +234,14 @@ class Relay:
     def _time_to_wait(self) -> float:
         with transaction() as session:
             next_due = jobs.seconds_to_next_due(session, self._queues)
-        poll = self._settings.relay_poll
-        return poll if next_due is None else min(poll, max(0.01, next_due))
+        longest = self._settings.relay_poll
+        if (gathering := self._mails_wait()) > 0:
+            longest = min(longest, gathering)  # They are due already, and nothing tells of them again.
+        return longest if next_due is None else min(longest, max(0.01, next_due))
+
+    def _mails_wait(self) -> float:
+        """Return for how many seconds mails gather yet."""
+        return MAIL_PAUSE - (time.monotonic() - self._mailed_at)
 
     def _rest(self) -> None:
         self._stopping.wait(TROUBLE_PAUSES[min(self._troubles, len(TROUBLE_PAUSES) - 1)])

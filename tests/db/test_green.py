@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.conftest import Database
 
@@ -25,7 +26,7 @@ from db import green
 url = os.environ["DATABASE_URL"]
 order = []
 def attach():
-    green.attach(wait_read, wait_write, lambda function: get_hub().threadpool.apply(function))
+    green.attach(wait_read, wait_write, get_hub().threadpool.apply)
 """
 
 
@@ -39,7 +40,7 @@ def run(code: str, **env: str) -> str:
         cwd=ROOT,
         env={**os.environ, **env},
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 
 
@@ -87,6 +88,37 @@ except psycopg2.OperationalError as error:
     print(error)
 """
         assert run(code, DATABASE_URL=url) == "timeout expired while connecting"
+
+
+def test_the_next_host_is_tried_where_one_does_not_answer(database: Database) -> None:
+    real = make_url(database.url)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dead = silent.getsockname()[1]
+        hosts = f"host=no-such-host.invalid:1&host=127.0.0.1:{dead}&host={real.host}:{real.port}"
+        url = f"postgresql+psycopg2://{real.username}:{real.password or ''}@/{real.database}?{hosts}"
+        code = """
+from db.session import make_engine
+from sqlalchemy import text
+green.CONNECT_TIMEOUT = 0.2
+attach()
+with make_engine(url).connect() as connection:
+    print(connection.scalar(text("SELECT inet_server_port()")))
+"""
+        assert run(code, DATABASE_URL=url) == str(real.port)
+
+
+def test_no_host_at_all_says_why(database: Database) -> None:
+    code = """
+from db.session import make_engine
+from sqlalchemy.exc import OperationalError
+attach()
+try:
+    make_engine(url).connect()
+except OperationalError as error:
+    print("no-such-host" in str(error))
+"""
+    url = "postgresql+psycopg2://somebody@no-such-host.invalid/nothing"
+    assert run(code, DATABASE_URL=url) == "True"
 
 
 def test_a_lost_connection_says_so(database: Database) -> None:

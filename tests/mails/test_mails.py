@@ -139,6 +139,14 @@ def test_a_mail_that_is_not_true_any_more_is_not_sent(deliver: Deliver) -> None:
     assert rows("SELECT step FROM job_steps") == []
 
 
+def test_a_mail_that_its_reader_does_not_want_never_begins(deliver: Deliver) -> None:
+    seat = make_enrollment("completed")
+    ask("completed", seat)
+    run("UPDATE users SET wants_progress_mail = false")
+    assert deliver() == []
+    assert rows("SELECT step FROM job_steps") == []
+
+
 def test_a_mail_that_is_true_begins_with_its_claim_and_is_sent_anew_after_a_crash(deliver: Deliver) -> None:
     seat = make_enrollment("active")
     ask("welcome", seat)

@@ -11,6 +11,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tasks import smtp
+from tests.stack import wait_until
 from workers.services import free_port
 from workers.verdict import GiveUp, Later
 
@@ -109,7 +110,17 @@ def test_a_session_that_lay_idle_is_not_used(server: Server, monkeypatch: pytest
     monkeypatch.setattr(smtp, "IDLE", 0.0)
     send(server, "two")
     assert (server.handler.mails, server.connections) == (subjects("one", "two"), 2)
-    assert not smtp._idle
+
+
+def test_sessions_that_nobody_uses_are_ended_by_themselves(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp, "_SWEEPER", smtp.Sweeper())
+    monkeypatch.setattr(smtp, "IDLE", 0.2)
+    send(server, "one")
+    [idle] = smtp._idle
+    wait_until(lambda: not smtp._idle, 10)
+    assert idle.server.sock is None
 
 
 def test_a_session_ends_after_so_many_mails(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

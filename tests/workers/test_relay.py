@@ -59,6 +59,8 @@ def test_a_mail_that_comes_alone_is_rung_for_at_once_and_those_after_it_gather(h
     ask("mail", "control", "mail")
     relay.turn()
     assert heard.take() == ["control"]
+    # Nothing notifies of them again, so it looks by itself.
+    assert relay._time_to_wait() <= MAIL_PAUSE
     relay._mailed_at -= MAIL_PAUSE
     relay.turn()
     assert heard.take() == ["mail", "mail"]
