@@ -24,6 +24,8 @@ CLAIM_SLOT = text(
     ON CONFLICT DO NOTHING RETURNING job
     """
 )
+# Claims without an outcome after which a job works alone: it may have ended the worker that it shared with others.
+SUSPECT_CLAIMS = 2
 # The channel on which a transaction that made work tells the relays.
 CHANNEL = "usher_jobs"
 
@@ -60,12 +62,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class Doorbell:
-    """What the relay publishes: which task, on which queue, for which job."""
+    """What the relay publishes: which task, on which queue, for which job, claimed so often without an outcome."""
 
     id: str
     kind: str
     queue: str
     traceparent: str | None = None
+    claims: int = 0
 
 
 class LeaseLost(Exception):
@@ -241,9 +244,10 @@ RING = lean.Statement(
     ), rung AS (
         -- An array, not a join: the planner would read the whole table for a join whose size it cannot know.
         UPDATE jobs SET rung_at = now() WHERE id = ANY(ARRAY(SELECT id FROM due))
-        RETURNING jobs.id, jobs.kind, jobs.queue, jobs.traceparent
+        RETURNING jobs.id, jobs.kind, jobs.queue, jobs.traceparent, jobs.claims
     )
-    SELECT room.queue, room.free, rung.id, rung.kind, rung.traceparent FROM room LEFT JOIN rung USING (queue)
+    SELECT room.queue, room.free, rung.id, rung.kind, rung.traceparent, rung.claims
+    FROM room LEFT JOIN rung USING (queue)
     """,
     queues="text[]",
     windows="int[]",
@@ -425,7 +429,9 @@ def ring_due(
         },
     )
     doorbells = [
-        Doorbell(str(row.id), row.kind, row.queue, row.traceparent) for row in rows if row.id is not None
+        Doorbell(str(row.id), row.kind, row.queue, row.traceparent, row.claims)
+        for row in rows
+        if row.id is not None
     ]
     rung = Counter(bell.queue for bell in doorbells)
     return Ringing(doorbells, any(row.free <= rung[row.queue] for row in rows))

@@ -96,9 +96,6 @@ KINDS: dict[str, JobKind] = {}
 # sign of health worth writing down, not only each job.
 _troubled: set[str] = set()
 
-# Claims without an outcome after which a job works alone: it may have ended the worker that it shared with others.
-SUSPECT_CLAIMS = 2
-
 # Every call that a job makes to a partner keeps to the shared rate limits.
 LIMITS = SharedLimits()
 
@@ -378,7 +375,7 @@ def _opening(claim: jobs.Claim, subject: Any) -> str | None:
 
 def _is_suspect(taken: Taken) -> bool:
     """Return whether a job may have ended the worker that it shared with others: then it works alone."""
-    return taken.held.claims > SUSPECT_CLAIMS
+    return taken.held.claims > jobs.SUSPECT_CLAIMS
 
 
 def _work_alone(taken: Taken) -> None:

@@ -150,11 +150,18 @@ class Bell:
 
 
 def pack(doorbells: Sequence[jobs.Doorbell]) -> list[list[jobs.Doorbell]]:
-    """Return what goes into one message each: what is due of one kind and queue, which is one job without a backlog."""
+    """Return what goes into one message each: what is due of one kind and queue, which is one job without a backlog.
+
+    Jobs that will work alone are rung for alone: in one pack they would wait for each other until their leases end, and
+    be taken for what ended their workers.
+    """
     alike: dict[tuple[str, str], list[jobs.Doorbell]] = {}
-    for bell in doorbells:
-        alike.setdefault((bell.kind, bell.queue), []).append(bell)
     packs = []
+    for bell in doorbells:
+        if bell.claims >= jobs.SUSPECT_CLAIMS:
+            packs.append([bell])
+        else:
+            alike.setdefault((bell.kind, bell.queue), []).append(bell)
     for bells in alike.values():
         packs += [bells[start : start + PACK] for start in range(0, len(bells), PACK)]
     return packs

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 from domain.enrollments import Enrollment
 from partners.base import Partner
@@ -20,10 +21,10 @@ __all__ = ["app"]
 _take_account = walk.take_account
 
 
-def _take_poisoned_account(partner: Partner, enrollment: Enrollment) -> StepResult:
+def _take_poisoned_account(partner: Partner, enrollment: Enrollment, **named: Any) -> StepResult:
     if enrollment.course_code == POISON:
         os.kill(os.getpid(), signal.SIGKILL)
-    return _take_account(partner, enrollment)
+    return _take_account(partner, enrollment, **named)
 
 
 walk.take_account = _take_poisoned_account

@@ -214,3 +214,20 @@ def test_the_relay_packs_a_backlog_and_nothing_else() -> None:
     packs = pack(mixed)
     assert all(len({(bell.kind, bell.queue) for bell in one}) == 1 for one in packs)
     assert sorted(bell.id for one in packs for bell in one) == sorted(bell.id for bell in mixed)
+
+
+def test_those_that_will_work_alone_are_rung_for_alone() -> None:
+    bells = [Doorbell(str(number), KIND, "control", claims=number % 4) for number in range(8)]
+    assert sorted(len(one) for one in pack(bells)) == [1, 1, 1, 1, 4]
+    assert all(bell.claims < 2 for one in pack(bells) if len(one) > 1 for bell in one)
+
+
+def test_the_relay_learns_how_often_a_job_was_claimed_in_vain(handle: Callable[..., None]) -> None:
+    handle(lambda run: None)
+    [id] = enqueue(1)
+    windows = {"control": 10}
+    for claims in range(3):
+        with transaction() as session:
+            [bell] = jobs.ring_due(session, windows, ring_timeout=0.0).doorbells
+            assert (bell.id, bell.claims) == (id, claims)
+            jobs.claim(session, [id], owner="somebody who dies", lease=-1.0)
