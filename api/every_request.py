@@ -68,6 +68,7 @@ def finish(response: Response) -> Response:
         headers.setdefault(name, value)
     sessions_browser.allow_origin(response)
     route, identity = _route(), g.get("identity")
+    # A view that has something to say of every request leaves its words there, so that it takes one line and not two.
     event, values = g.get("told", ("request", {}))
     say(
         event,
@@ -95,10 +96,7 @@ def say(
     problem: str | None = None,
     role: str | None = None,
 ) -> None:
-    """Write which route it was, never the filled path or the query, which hold ids and tokens.
-
-    A view that has something to say of every request leaves its words in `g.told`, so that it takes one line and not two.
-    """
+    """Write which route it was, never the filled path or the query, which hold ids and tokens."""
     write = log.debug if route in QUIET_ROUTES else log.info
     duration = round((time.perf_counter() - started) * 1000, 1)
     write(

@@ -17,6 +17,7 @@ from workers import tracing
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
 
+MAX_BODY_DIGITS = len(str(stripe_webhook.MAX_BODY))
 HEADERS = [
     ("Content-Type", "application/json"),
     ("Content-Length", str(len(stripe_webhook.RECEIVED))),
@@ -33,11 +34,12 @@ class ExpressLane:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer an event that is in order; hand everything else on, its body still to be read."""
-        if not _is_for_us(environ):
+        length = _length_of_event(environ)
+        if length is None:
             return self._app(environ, start_response)
         started = time.perf_counter()
         request_id = every_request.name_request(environ.get("HTTP_X_REQUEST_ID", ""))
-        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        body = environ["wsgi.input"].read(length)
         try:
             event, values = stripe_webhook.store(body, environ.get("HTTP_STRIPE_SIGNATURE"))
         except Exception as error:  # noqa: BLE001 - the app knows what to answer to each
@@ -52,16 +54,17 @@ class ExpressLane:
         return [stripe_webhook.RECEIVED]
 
 
-def _is_for_us(environ: dict[str, Any]) -> bool:
-    """Say whether it is an event as Stripe posts it: no page of a browser's, nothing too large, in one piece."""
+def _length_of_event(environ: dict[str, Any]) -> int | None:
+    """Return the length of an event as Stripe posts it; None for a page of a browser's, what is too large or in pieces."""
     length: str = environ.get("CONTENT_LENGTH", "")
-    return (
-        environ["PATH_INFO"] == stripe_webhook.PATH
-        and environ["REQUEST_METHOD"] == "POST"
-        and "HTTP_ORIGIN" not in environ
-        and "HTTP_TRANSFER_ENCODING" not in environ
-        and len(length) <= stripe_webhook.MAX_BODY_DIGITS
-        and length.isdecimal()
-        and int(length) <= stripe_webhook.MAX_BODY
-        and not tracing.is_attached()
-    )
+    if (
+        environ["PATH_INFO"] != stripe_webhook.PATH
+        or environ["REQUEST_METHOD"] != "POST"
+        or "HTTP_ORIGIN" in environ
+        or "HTTP_TRANSFER_ENCODING" in environ
+        or len(length) > MAX_BODY_DIGITS
+        or not length.isdecimal()
+        or tracing.is_attached()
+    ):
+        return None
+    return int(length) if int(length) <= stripe_webhook.MAX_BODY else None

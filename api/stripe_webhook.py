@@ -25,7 +25,6 @@ PATH = "/api/stripe/webhook"
 # Under this name the express lane says why it did not store an event.
 FAILED = "usher.failed"
 MAX_BODY = 512 * 1024
-MAX_BODY_DIGITS = len(str(MAX_BODY))
 # Seconds that a signature's time may be off, both ways. Stripe's library knows only the past.
 TOLERANCE = 300
 NAME_MAX = 255

@@ -46,8 +46,61 @@ class Session:
         return False
 
 
-# Those that nobody is using. There are as many as there were mails at the same moment in the last seconds.
-_idle: deque[Session] = deque()
+class Sessions:
+    """Sessions that nobody is using just now: as many as there were mails at the same moment in the last seconds.
+
+    They end by themselves, since servers count them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: deque[Session] = deque()
+        self._sweeper: threading.Timer | None = None
+
+    def __len__(self) -> int:
+        return len(self._idle)
+
+    def take(self, url: str) -> Session:
+        """Return one that is used again, or a new one."""
+        while (found := self._pop()) is not None:
+            if found.url == url and not found.is_spent:
+                if found.answers():
+                    return found
+                self.end()  # The others are dead as well, most likely, and asking each may take long.
+            found.server.close()
+        return Session(url, connect(url))
+
+    def give(self, used: Session) -> None:
+        """Keep one for the next mail."""
+        with self._lock:
+            self._idle.append(used)
+            self._plan()
+
+    def end(self) -> None:
+        """End all of them."""
+        while (found := self._pop()) is not None:
+            found.server.close()
+
+    def _pop(self) -> Session | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
+
+    def _plan(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = threading.Timer(IDLE, self._sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            self._sweeper = None
+            while self._idle and self._idle[0].is_spent:
+                self._idle.popleft().server.close()
+            if self._idle:
+                self._plan()
+
+
+SESSIONS = Sessions()
 
 
 def deliver(message: EmailMessage, url: str) -> None:
@@ -71,63 +124,14 @@ def deliver(message: EmailMessage, url: str) -> None:
 @contextmanager
 def session(url: str) -> Iterator[smtplib.SMTP]:
     """Give a session for one mail. One whose mail failed is not used again."""
-    used = _take(url)
+    used = SESSIONS.take(url)
     try:
         yield used.server
     except BaseException:
         used.server.close()
         raise
     used.mails, used.used_at = used.mails + 1, time.monotonic()
-    _idle.append(used)
-    _SWEEPER.plan()
-
-
-def _take(url: str) -> Session:
-    with suppress(IndexError):
-        while True:
-            found = _idle.pop()
-            if found.url == url and not found.is_spent:
-                if found.answers():
-                    return found
-                _forget_all()  # The others are dead as well, most likely, and asking each may take long.
-            found.server.close()
-    return Session(url, connect(url))
-
-
-class Sweeper:
-    """Ends sessions that nobody used for a while, so that none is held for nothing: servers count them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._planned = False
-
-    def plan(self) -> None:
-        """Look once those that are idle now are spent, unless that is planned."""
-        with self._lock:
-            if self._planned:
-                return
-            self._planned = True
-        timer = threading.Timer(IDLE, self._sweep)
-        timer.daemon = True
-        timer.start()
-
-    def _sweep(self) -> None:
-        with self._lock:
-            self._planned = False
-        with suppress(IndexError):
-            while _idle[0].is_spent:
-                _idle.popleft().server.close()
-        if _idle:
-            self.plan()
-
-
-_SWEEPER = Sweeper()
-
-
-def _forget_all() -> None:
-    with suppress(IndexError):
-        while True:
-            _idle.pop().server.close()
+    SESSIONS.give(used)
 
 
 def connect(url: str) -> smtplib.SMTP:

@@ -77,9 +77,9 @@ def open_server() -> Iterator[Callable[[], Server]]:
         servers.append(Server())
         return servers[-1]
 
-    smtp._forget_all()
+    smtp.SESSIONS.end()
     yield make
-    smtp._forget_all()
+    smtp.SESSIONS.end()
     for server in servers:
         server.stop()
 
@@ -115,11 +115,11 @@ def test_a_session_that_lay_idle_is_not_used(server: Server, monkeypatch: pytest
 def test_sessions_that_nobody_uses_are_ended_by_themselves(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(smtp, "_SWEEPER", smtp.Sweeper())
+    monkeypatch.setattr(smtp, "SESSIONS", smtp.Sessions())
     monkeypatch.setattr(smtp, "IDLE", 0.2)
     send(server, "one")
-    [idle] = smtp._idle
-    wait_until(lambda: not smtp._idle, 10)
+    [idle] = smtp.SESSIONS._idle
+    wait_until(lambda: not smtp.SESSIONS, 10)
     assert idle.server.sock is None
 
 
@@ -167,7 +167,7 @@ def test_a_session_whose_mail_was_refused_is_not_used_again(
     server.handler.answers[stage] = answer
     with pytest.raises(error, match=answer[:3]):
         send(server, "two")
-    assert not smtp._idle
+    assert not smtp.SESSIONS
     del server.handler.answers[stage]
     send(server, "three")
     assert server.handler.mails == subjects("one", "three")
@@ -178,4 +178,4 @@ def test_a_server_that_is_away_is_asked_again_later(server: Server) -> None:
     server.stop()
     with pytest.raises(Later, match="cannot be reached"):
         send(server, "two")
-    assert not smtp._idle
+    assert not smtp.SESSIONS
