@@ -20,7 +20,7 @@ from bench import bare_loop, cohort
 from bench.lab import Lab
 from bench.report import Figure, Plan, say
 from db.session import transaction
-from workers.relay import SYNC_SHARE
+from workers.windows import SYNC_SHARE
 
 LATENCIES = (0, 50, 200)  # milliseconds
 PROCESSES = 2

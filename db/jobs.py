@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from db import lean, trace
@@ -28,6 +28,8 @@ CLAIM_SLOT = text(
 SUSPECT_CLAIMS = 2
 # The channel on which a transaction that made work tells the relays.
 CHANNEL = "usher_jobs"
+# Where a session has the jobs that its transaction made due.
+MADE = "made_jobs"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,15 @@ class Claim:
     claims: int
     correlation_id: str | None
     traceparent: str | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """A job that this transaction made, or made due anew."""
+
+    id: str
+    kind: str
+    queue: str
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ ENQUEUE_ONCE = lean.Statement(
         kind text, business_key text, queue text, partner text, subject_id uuid, correlation_id text,
         traceparent text, delay double precision)
     ON CONFLICT (kind, business_key) DO NOTHING
-    RETURNING id
+    RETURNING id, kind, queue
     """,
     jobs="jsonb",
 )
@@ -222,24 +233,29 @@ RELEASE = lean.Statement(
 
 # Relays take turns, so that a queue's window holds however many of them run.
 RING_LOCK = 7_215_430_113
+TRY_RING_LOCK = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
+# How many jobs of a queue are rung or running.
+UNDER_WAY = """(
+            SELECT count(*) FROM jobs WHERE jobs.queue = {of} AND state = 'ready'
+                AND rung_at > now() - {{ring_timeout}} * interval '1 second'
+        ) + (
+            SELECT count(*) FROM jobs WHERE jobs.queue = {of} AND state = 'running' AND next_run_at > now()
+        )"""
 # Per queue, so that a queue whose doorbells are all under way does not hide the due work of the others.
 RING = lean.Statement(
     "ring_jobs",
-    """
+    f"""
     WITH room AS (
         SELECT names.queue, names.room - (
-            SELECT count(*) FROM jobs WHERE jobs.queue = names.queue AND state = 'ready'
-                AND rung_at > now() - {ring_timeout} * interval '1 second'
-        ) - (
-            SELECT count(*) FROM jobs WHERE jobs.queue = names.queue AND state = 'running' AND next_run_at > now()
+        {UNDER_WAY.format(of="names.queue")}
         ) AS free
-        FROM unnest({queues}, {windows}) AS names(queue, room)
+        FROM unnest({{queues}}, {{windows}}) AS names(queue, room)
     ), due AS (
         SELECT found.id FROM room CROSS JOIN LATERAL (
             SELECT id FROM jobs
             WHERE jobs.queue = room.queue AND state IN ('ready', 'running') AND next_run_at <= now()
-                AND (rung_at IS NULL OR rung_at <= now() - {ring_timeout} * interval '1 second')
-            ORDER BY next_run_at LIMIT greatest(0, least(room.free, {limit})) FOR UPDATE SKIP LOCKED
+                AND (rung_at IS NULL OR rung_at <= now() - {{ring_timeout}} * interval '1 second')
+            ORDER BY next_run_at LIMIT greatest(0, least(room.free, {{limit}})) FOR UPDATE SKIP LOCKED
         ) AS found
     ), rung AS (
         -- An array, not a join: the planner would read the whole table for a join whose size it cannot know.
@@ -248,11 +264,36 @@ RING = lean.Statement(
     )
     SELECT room.queue, room.free, rung.id, rung.kind, rung.traceparent, rung.claims
     FROM room LEFT JOIN rung USING (queue)
-    """,
+    """,  # noqa: S608 - our own constant
     queues="text[]",
     windows="int[]",
     ring_timeout="double precision",
     limit="int",
+)
+# The job that another one made, for the worker that did that one: where there is room, and nobody waits for it longer
+# than a relay takes to look.
+KEEP = lean.Statement(
+    "keep_job",
+    f"""
+    UPDATE jobs SET state = 'running', token = token + 1, claims = claims + 1, lease_owner = {{owner}}, rung_at = NULL,
+        next_run_at = now() + {{lease}} * interval '1 second', updated_at = now()
+    WHERE id = {{id}} AND state = 'ready' AND claims = 0 AND next_run_at <= now()
+        AND {{window}} > {UNDER_WAY.format(of="{of}")}
+        AND NOT EXISTS (
+            SELECT 1 FROM jobs AS other
+            WHERE other.queue = {{of}} AND other.state IN ('ready', 'running')
+                AND other.next_run_at < now() - {{patience}} * interval '1 second'
+                AND (other.rung_at IS NULL OR other.rung_at <= now() - {{ring_timeout}} * interval '1 second')
+        )
+    RETURNING id, kind, business_key, queue, partner, subject_id, token, attempts, claims, correlation_id, traceparent
+    """,  # noqa: S608 - our own constant
+    id="uuid",
+    of="text",
+    window="int",
+    owner="text",
+    lease="double precision",
+    ring_timeout="double precision",
+    patience="double precision",
 )
 UNRING = text(
     "UPDATE jobs SET rung_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND state IN ('ready', 'running')"
@@ -281,17 +322,71 @@ def enqueue(session: Session, job: Enqueue, *, once: bool = False) -> str | None
     if once:
         made = enqueue_once(session, [job], [traceparent])
         return made[0] if made else None
-    found = lean.execute(session, ENQUEUE, {**vars(job), "traceparent": traceparent}).scalar()
-    session.execute(NOTIFY, {"channel": CHANNEL})
-    return str(found)
+    found = str(lean.execute(session, ENQUEUE, {**vars(job), "traceparent": traceparent}).scalar())
+    _note_made(session, [Made(found, job.kind, job.queue)])
+    return found
 
 
 def enqueue_once(session: Session, asked: Sequence[Enqueue], traceparents: Sequence[str | None]) -> list[str]:
     """Write several jobs at once, each in the trace of its own; return the ids of new ones. Others are left as they are."""
     rows = [{**vars(job), "traceparent": own} for job, own in zip(asked, traceparents, strict=True)]
-    made = lean.execute(session, ENQUEUE_ONCE, {"jobs": json.dumps(rows)}).scalars()
-    session.execute(NOTIFY, {"channel": CHANNEL})
-    return [str(id) for id in made]
+    found = lean.execute(session, ENQUEUE_ONCE, {"jobs": json.dumps(rows)})
+    made = [Made(str(row.id), row.kind, row.queue) for row in found]
+    _note_made(session, made)
+    return [one.id for one in made]
+
+
+def _note_made(session: Session, made: Iterable[Made]) -> None:
+    session.info.setdefault(MADE, {}).update({one.id: one for one in made})
+
+
+@event.listens_for(Session, "before_commit")
+def _tell_relays(session: Session) -> None:
+    """Tell the relays once of all that a transaction made, unless it has kept all of it."""
+    if session.info.pop(MADE, None):
+        session.execute(NOTIFY, {"channel": CHANNEL})
+
+
+def made_in(session: Session) -> list[Made]:
+    """Return the jobs that this transaction made due so far."""
+    return list(session.info.get(MADE, {}).values())
+
+
+def keep(
+    session: Session,
+    made: Made,
+    *,
+    window: int,
+    patience: float,
+    owner: str,
+    lease: float,
+    ring_timeout: float,
+) -> Claim | None:
+    """Claim a job in the transaction that made it, so that no relay has to be told; None where it is to wait its turn.
+
+    It waits where its queue has no room under `window`, where another job of the queue has been due for `patience`
+    seconds and not been rung for, and where a relay is counting just now. Those who keep at the same moment do not see
+    each other: `window` has to leave room for them.
+    """
+    if not session.execute(TRY_RING_LOCK, {"key": RING_LOCK}).scalar_one():
+        return None
+    row = lean.execute(
+        session,
+        KEEP,
+        {
+            "id": made.id,
+            "of": made.queue,
+            "window": window,
+            "patience": patience,
+            "owner": owner,
+            "lease": lease,
+            "ring_timeout": ring_timeout,
+        },
+    ).one_or_none()
+    if row is None:
+        return None
+    del session.info[MADE][made.id]
+    return _claim(row)
 
 
 def claim(session: Session, job_ids: Sequence[str], *, owner: str, lease: float) -> list[Claim]:

@@ -19,7 +19,7 @@ def record_failure(session: Session, held: Claim, failure: Failure) -> None:
         payments.mark_failed(session, held.subject_id, f"{failure.code}: {failure.message}")
 
 
-@job("payments.process", on_failure=record_failure)
+@job("payments.process", on_failure=record_failure, keeps="enrollment.walk")
 def process(run: JobRun) -> None:
     """Decide what a Stripe event means. The decision, the enrolment and its job are one transaction with this job's end."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready
+from celery.worker import state
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -112,7 +113,6 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         }
     return {
         "global_keyprefix": "usher:",
-        "visibility_timeout": 60,
         "queue_order_strategy": "priority",
         "priority_steps": [0],
         "socket_timeout": BROKER_TIMEOUT,
@@ -144,12 +144,19 @@ def _configure_logging(**_: Any) -> None:
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _make_places(instance: Any, **_: Any) -> None:
-    """Have as many jobs at once as the worker was started for, in the settings or on its command line."""
+    """Have as many jobs at once, of those queues, as the worker was started for, in the settings or on its command line."""
     PLACES.resize(instance.concurrency)
+    PLACES.serves = _serves
     # What was imported stays: looking through it again and again took a twelfth of a busy worker's time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
+
+
+def _serves(queue: str) -> bool:
+    """Return whether this worker takes doorbells of a queue just now: not where it was told to stop or to leave the queue."""
+    is_stopping = state.should_stop is not None and state.should_stop is not False
+    return not is_stopping and queue in app.amqp.queues.consume_from
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

@@ -60,11 +60,13 @@ class Commit:
     ending: jobs.Ending | None = None
     # Its partner works: closes the partner's circuit, if that was open.
     well: bool = False
+    # Comes last of all.
+    last: Callable[[Session], object] | None = None
 
 
 def commit(one: Commit) -> bool:
     """Write it; return whether the job may go on. Raises `jobs.LeaseLost` when its claim no longer holds."""
-    if all(isinstance(write, Together) for write in one.writes):
+    if one.last is None and all(isinstance(write, Together) for write in one.writes):
         return _GROUP(one)
     return write_all([one])[0]
 
@@ -89,6 +91,9 @@ def write_all(commits: Sequence[Commit]) -> list[bool]:
         endings = [replace(one.ending, done=one.done) for one in commits if one.ending is not None]
         if endings:
             jobs.release(session, endings)
+        for one in commits:
+            if one.last is not None:
+                one.last(session)
         for partner in sorted({one.held.partner for one in commits if one.well and one.held.partner}):
             partner_health.note_success(session, partner)
     return wanted

@@ -81,6 +81,8 @@ class Places:
         self._room: threading.Semaphore | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._taken = 0
+        # Whether this process does the jobs of a queue: a worker says so when it starts.
+        self.serves: Callable[[str], bool] = lambda _queue: False
 
     def resize(self, number: int) -> None:
         """Have room for so many from now on; for the start of a process."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 import traceback as traceback_module
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -48,6 +49,7 @@ from workers.crashes import crash_point
 from workers.crew import CREW, PLACES
 from workers.limits import SharedLimits
 from workers.verdict import GiveUp, Later, Verdict, judge
+from workers.windows import windows
 
 log = structlog.get_logger("workers.job")
 
@@ -57,6 +59,11 @@ UNREMARKABLE = frozenset({NotReadyYet.code, Throttled.code})
 T = TypeVar("T")
 StepResult = dict[str, Any]
 
+# Seconds for which others of its queue may have been due while a job is kept by the worker that made it.
+KEEP_PATIENCE = 0.25
+# Threads of this process that keep a job at the same moment at most. Nobody sees another's, so each leaves half of a
+# window free: there is room for those of as many processes.
+KEEPERS = 2
 # Seconds between two tries to record how a job ended while the database is away; then the lease decides.
 SETTLE_PAUSES = (0.2, 0.5, 1.0, 2.0)
 
@@ -89,6 +96,8 @@ class JobKind:
     load: Load | None = None
     # Names the step with which the first attempt at a subject begins, so that it begins with the claim; None: none yet.
     opening: Opening | None = None
+    # The kind of the job that this one makes when it ends well, and that this process may go on with at once.
+    keeps: str | None = None
 
 
 KINDS: dict[str, JobKind] = {}
@@ -98,6 +107,7 @@ _troubled: set[str] = set()
 
 # Every call that a job makes to a partner keeps to the shared rate limits.
 LIMITS = SharedLimits()
+_KEEPERS = threading.Semaphore(KEEPERS)
 
 
 class JobRun:
@@ -190,12 +200,21 @@ class JobRun:
         """Have the job be due again in some seconds instead of done: it takes turns, and this one went well."""
         self._next_turn = seconds
 
-    def complete(self) -> None:
-        """Write what is left and mark the job done; that its partner answered closes the partner's circuit."""
+    def complete(self) -> Taken | None:
+        """Write what is left and mark the job done; that its partner answered closes the partner's circuit.
+
+        Returns the job that this one made, where it is to be gone on with here and now.
+        """
         last = [] if self._last is None else [self._last]
         state = "done" if self._next_turn is None else "ready"
-        commit(self._commit(*last, ending=jobs.Ending(self.held, state, delay=self._next_turn)))
+        end = self._commit(*last, ending=jobs.Ending(self.held, state, delay=self._next_turn))
+        kept: list[Taken | None] = [None]
+        with ExitStack() as until_written:
+            if (kind := KINDS[self.held.kind].keeps) is not None:
+                end = replace(end, last=lambda session: kept.append(_keep(session, kind, until_written)))
+            commit(end)
         _forgive(self.held.partner)
+        return kept[-1]
 
     def _commit(
         self,
@@ -222,12 +241,13 @@ def job(
     on_failure: Hook | None = None,
     load: Load | None = None,
     opening: Opening | None = None,
+    keeps: str | None = None,
 ) -> Callable[[Callable[[JobRun], None]], Callable[..., None]]:
     """Make a function the one that does jobs of this kind, and the Celery task `tasks.{name}` that a doorbell calls."""
     from celery import shared_task
 
     def decorate(handler: Callable[[JobRun], None]) -> Callable[..., None]:
-        KINDS[name] = JobKind(name, handler, on_failure, load, opening)
+        KINDS[name] = JobKind(name, handler, on_failure, load, opening, keeps)
 
         def answer(*job_ids: str) -> None:
             with heard(name):
@@ -367,6 +387,26 @@ def _read_along(session: Session, held: Sequence[jobs.Claim]) -> list[Taken]:
     return taken
 
 
+def _keep(session: Session, kind: str, until_written: ExitStack) -> Taken | None:
+    """Claim the job of this kind that the transaction has made, where this process does such jobs and there is room."""
+    made = next((one for one in jobs.made_in(session) if one.kind == kind and PLACES.serves(one.queue)), None)
+    if made is None or not _KEEPERS.acquire(blocking=False):
+        return None
+    until_written.callback(_KEEPERS.release)
+    settings = get_settings()
+    room = windows([made.queue], partner_health.health_of_all(session), settings)
+    held = jobs.keep(
+        session,
+        made,
+        window=room[made.queue] // 2,
+        patience=KEEP_PATIENCE,
+        owner=owner_name(),
+        lease=settings.job_lease,
+        ring_timeout=settings.relay_ring_timeout,
+    )
+    return None if held is None else _read_along(session, [held])[0]
+
+
 def _opening(claim: jobs.Claim, subject: Any) -> str | None:
     """Return the step that a job which has taken none begins with, where its kind knows it beforehand."""
     opening = KINDS[claim.kind].opening if claim.kind in KINDS else None
@@ -393,7 +433,16 @@ def _work_alone(taken: Taken) -> None:
 
 
 def work(taken: Taken) -> None:
-    """Do a claimed job and record how it ended. Raises nothing: this is where failures become due times."""
+    """Do a claimed job and record how it ended, and go on with the job that it made, where that was kept.
+
+    Raises nothing: this is where failures become due times.
+    """
+    kept: Taken | None = taken
+    while kept is not None:
+        kept = _attempt(kept)
+
+
+def _attempt(taken: Taken) -> Taken | None:
     settings, held = get_settings(), taken.held
     run = JobRun(held, taken.steps, settings, taken.subject, taken.opened)
     names = {"job_id": held.id, "kind": held.kind, "correlation_id": held.correlation_id}
@@ -405,12 +454,13 @@ def work(taken: Taken) -> None:
         try:
             if held.claims > settings.job_max_claims:
                 _park_poison(held, taken.steps)
-                return
+                return None
             crash_point("after claim")
             KINDS[held.kind].handler(run)
             crash_point("before complete")
-            run.complete()
+            kept = run.complete()
             crash_point("after complete")
+            return kept
         except jobs.LeaseLost:
             log.warning("lease lost", step=run.current_step)
         except NoLongerWanted as reason:
@@ -418,6 +468,7 @@ def work(taken: Taken) -> None:
             _drop(run)
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into retries
             _settle(run, error)
+    return None
 
 
 def owner_name() -> str:

@@ -11,7 +11,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from db import jobs
 from db.session import transaction
 from domain import partner_health
-from domain.partner_health import Health
-from partners.registry import declared_limits
 from settings import Settings, get_settings
 from workers import sentry, tracing
 from workers.queues import MAIL
+from workers.windows import windows
 
 log = structlog.get_logger("workers.relay")
 
@@ -38,8 +37,6 @@ FULL_PAUSE = 0.03
 GATHERED = 8
 # Seconds between two looks otherwise: whoever comes alone is rung for at once, and a crowd is not looked after one by one.
 BUSY_PAUSE = 0.025
-# Of a partner's concurrency, what its progress syncs may take.
-SYNC_SHARE = 2
 # Seconds between two looks at the mails: nobody waits for one, and those that gather share a doorbell and sessions.
 MAIL_PAUSE = 0.1
 # Seconds between two signs of life, and the name under which they are kept.
@@ -253,29 +250,6 @@ class Relay:
     def _rest(self) -> None:
         self._stopping.wait(TROUBLE_PAUSES[min(self._troubles, len(TROUBLE_PAUSES) - 1)])
         self._troubles += 1
-
-
-def windows(queues: Sequence[str], known: Mapping[str, Health], settings: Settings) -> dict[str, int]:
-    """Return how many jobs of each queue may be under way at once.
-
-    Mails have a limit of their own. A partner's enrolments share its concurrency with its syncs, a paused partner or
-    one with an open circuit gets nothing, and one whose circuit was open gets a single probe.
-    """
-    found = {}
-    for queue in queues:
-        kind, _, partner = queue.partition(".")
-        health = known.get(partner)
-        room = settings.relay_window
-        if queue == MAIL:
-            room = min(room, settings.mail_concurrency)
-        if partner:
-            staffs = health.concurrency if health else None
-            limit = staffs or declared_limits(partner).concurrency or settings.partner_concurrency
-            room = min(SYNC_SHARE, limit) if kind == "sync" else max(1, limit - SYNC_SHARE)
-        if health is not None and (health.blocked or health.probing):
-            room = 0 if health.blocked or kind == "sync" else 1
-        found[queue] = room
-    return found
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from settings import get_settings
 from tests.cli.conftest import Usher, usher
 from tests.conftest import Database
 from workers.limits import SharedLimits
-from workers.relay import windows
+from workers.windows import windows
 
 __all__ = ["usher"]
 

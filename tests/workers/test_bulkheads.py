@@ -20,7 +20,7 @@ from tests.stack import rows, scalar
 from workers import job as job_module
 from workers.job import JobRun, run_due
 from workers.limits import PATIENCE, take_turn
-from workers.relay import windows
+from workers.windows import windows
 
 pytestmark = pytest.mark.usefixtures("database")
 

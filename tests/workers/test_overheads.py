@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import psycopg2
 import pytest
-from kombu import Connection
+from kombu import Connection, Consumer, Exchange, Queue
 
 from db import session as db_session
 from db.session import get_engine, transaction
@@ -69,6 +70,35 @@ def test_a_channel_keeps_its_client_as_long_as_its_pool(
         again = channel._create_client()
         assert again is not first
         assert again.ping()
+
+
+def test_the_broker_notes_nothing_of_doorbells_that_are_out_and_no_more_are_out_than_asked_for(
+    message_broker: Broker, usher_env: dict[str, str]
+) -> None:
+    from workers.app import app
+
+    if not message_broker.url.startswith("redis"):
+        pytest.skip("concerns Redis and Valkey")
+    heard: list[Any] = []
+    queue = Queue("test.out", Exchange("test"), routing_key="test.out")
+    options = {**app.conf.broker_transport_options, "global_keyprefix": "test-out:"}
+    with Connection(message_broker.url, transport_options=options) as connection:
+        with connection.Producer() as producer:
+            for number in range(3):
+                producer.publish({"number": number}, "test.out", exchange=queue.exchange, declare=[queue])
+        channel = connection.channel()
+        channel.basic_qos(0, 2, False)
+        with Consumer(channel, [queue], on_message=heard.append), suppress(TimeoutError):
+            while True:
+                connection.drain_events(timeout=0.5)
+        assert len(heard) == 2
+        assert channel._create_client().keys("*unacked*") == []
+        assert not channel.qos.can_consume()
+        heard[0].ack()
+        assert channel.qos.can_consume()
+        channel.close()
+        # What nobody began is left to the rows.
+        assert connection.default_channel._size("test.out") == 1
 
 
 @pytest.mark.usefixtures("database")
