@@ -176,42 +176,47 @@ STEPS = lean.Statement(
     ids="uuid[]",
 )
 
+# Steps that are done. Most were begun before; one that leaves nothing outside was not.
+FINISHED = """
+        INSERT INTO job_steps (job_id, step, token, attempt, state, result, duration_ms, started_at, finished_at)
+        SELECT id, d.step, token, attempt, 'done', d.result, d.duration_ms,
+            clock_timestamp() - d.duration_ms * interval '1 millisecond', clock_timestamp()
+        FROM fence CROSS JOIN LATERAL jsonb_to_recordset(fence.done) AS d(step text, result jsonb, duration_ms int)
+        ON CONFLICT (job_id, step) DO UPDATE SET state = 'done', result = excluded.result, token = excluded.token,
+            duration_ms = excluded.duration_ms, finished_at = excluded.finished_at
+"""
 # One statement: check the fences and renew the leases, mark steps done, mark the next ones started. A lease that was
 # renewed a moment ago is only locked, which spares the table a new version of the row.
 ADVANCE = lean.Statement(
     "advance_jobs",
-    """
+    f"""
     WITH asked AS (
-        SELECT * FROM jsonb_to_recordset({moves}) AS m(
-            id uuid, token bigint, attempt int, done text, result jsonb, duration_ms int, begin text)
+        SELECT * FROM jsonb_to_recordset({{moves}}) AS m(
+            id uuid, token bigint, attempt int, done jsonb, begin text)
     ), fence AS (
         SELECT asked.* FROM asked JOIN jobs USING (id)
         WHERE jobs.token = asked.token AND jobs.state = 'running' FOR NO KEY UPDATE OF jobs
     ), renewed AS (
-        UPDATE jobs SET next_run_at = now() + {lease} * interval '1 second', updated_at = now()
-        FROM fence WHERE jobs.id = fence.id AND jobs.next_run_at < now() + 0.75 * {lease} * interval '1 second'
-    ), finished AS (
-        UPDATE job_steps SET state = 'done', result = fence.result, duration_ms = fence.duration_ms,
-            finished_at = clock_timestamp(), token = fence.token
-        FROM fence WHERE job_id = fence.id AND step = fence.done
-    ), begun AS (
+        UPDATE jobs SET next_run_at = now() + {{lease}} * interval '1 second', updated_at = now()
+        FROM fence WHERE jobs.id = fence.id AND jobs.next_run_at < now() + 0.75 * {{lease}} * interval '1 second'
+    ), finished AS ({FINISHED}    ), begun AS (
         INSERT INTO job_steps (job_id, step, token, attempt)
         SELECT id, begin, token, attempt FROM fence WHERE begin IS NOT NULL
         ON CONFLICT (job_id, step) DO UPDATE SET state = 'started', token = excluded.token,
             attempt = excluded.attempt, started_at = clock_timestamp(), finished_at = NULL, duration_ms = NULL
     )
     SELECT id FROM fence
-    """,
+    """,  # noqa: S608 - our own constants
     moves="jsonb",
     lease="double precision",
 )
 RELEASE = lean.Statement(
     "release_jobs",
-    """
+    f"""
     WITH asked AS (
-        SELECT * FROM jsonb_to_recordset({endings}) AS e(
-            id uuid, token bigint, state text, delay double precision, attempts int, error text, traceback text,
-            done text, result jsonb, duration_ms int)
+        SELECT * FROM jsonb_to_recordset({{endings}}) AS e(
+            id uuid, token bigint, attempt int, state text, delay double precision, attempts int, error text,
+            traceback text, done jsonb)
     ), fence AS (
         UPDATE jobs SET
             state = CASE WHEN rerun AND asked.state IN ('done', 'failed') THEN 'ready' ELSE asked.state END,
@@ -220,14 +225,10 @@ RELEASE = lean.Statement(
             last_error = asked.error, traceback = asked.traceback,
             finished_at = CASE WHEN asked.state = 'ready' THEN NULL ELSE now() END, updated_at = now()
         FROM asked WHERE jobs.id = asked.id AND jobs.token = asked.token AND jobs.state = 'running'
-        RETURNING jobs.id, jobs.state
-    ), finished AS (
-        UPDATE job_steps SET state = 'done', result = asked.result, duration_ms = asked.duration_ms,
-            finished_at = clock_timestamp(), token = asked.token
-        FROM asked JOIN fence USING (id) WHERE job_id = asked.id AND step = asked.done
-    )
+        RETURNING jobs.id, jobs.state, asked.token, asked.attempt, asked.done
+    ), finished AS ({FINISHED}    )
     SELECT id, state FROM fence
-    """,
+    """,  # noqa: S608 - our own constants
     endings="jsonb",
 )
 
@@ -432,16 +433,16 @@ class Done:
 
 @dataclass(frozen=True)
 class Move:
-    """What a job writes on its way: a step that is done, and the next one that begins."""
+    """What a job writes on its way: steps that are done, and the next one that begins."""
 
     held: Claim
-    done: Done | None = None
+    done: Sequence[Done] = ()
     begin: str | None = None
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ends: the job's new state, due in `delay` seconds; the last step may be done with it."""
+    """How an attempt ends: the job's new state, due in `delay` seconds; the last steps may be done with it."""
 
     held: Claim
     state: str
@@ -449,16 +450,12 @@ class Ending:
     attempts: int = 0
     error: str | None = None
     traceback: str | None = None
-    done: Done | None = None
+    done: Sequence[Done] = ()
 
 
 def advance(session: Session, moves: Sequence[Move], *, lease: float) -> None:
     """Write these moves and renew the leases; raise `LeaseLost` when one of the claims no longer holds."""
-    asked = [
-        {"id": move.held.id, "token": move.held.token, "attempt": move.held.attempts + 1, "begin": move.begin}
-        | _columns(move.done)
-        for move in moves
-    ]
+    asked = [_told(move) | {"begin": move.begin} for move in moves]
     held = lean.execute(session, ADVANCE, {"moves": json.dumps(asked), "lease": lease}).scalars()
     _check_fences(moves, {str(id) for id in held})
 
@@ -466,16 +463,14 @@ def advance(session: Session, moves: Sequence[Move], *, lease: float) -> None:
 def release(session: Session, endings: Sequence[Ending]) -> None:
     """Give jobs back in their new states; raise `LeaseLost` when one of the claims no longer holds."""
     asked = [
-        {
-            "id": ending.held.id,
-            "token": ending.held.token,
+        _told(ending)
+        | {
             "state": ending.state,
             "delay": ending.delay,
             "attempts": ending.attempts,
             "error": ending.error,
             "traceback": ending.traceback,
         }
-        | _columns(ending.done)
         for ending in endings
     ]
     states = {
@@ -486,8 +481,10 @@ def release(session: Session, endings: Sequence[Ending]) -> None:
         session.execute(NOTIFY, {"channel": CHANNEL})
 
 
-def _columns(done: Done | None) -> dict[str, Any]:
-    return {} if done is None else {"done": done.step, "result": done.result, "duration_ms": done.duration_ms}
+def _told(written: Move | Ending) -> dict[str, Any]:
+    held = written.held
+    done = [vars(step) for step in written.done]
+    return {"id": held.id, "token": held.token, "attempt": held.attempts + 1, "done": done}
 
 
 def _check_fences(written: Sequence[Move | Ending], held: Collection[str]) -> None:

@@ -79,10 +79,11 @@ def walk(run: JobRun) -> None:
 def take(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
     """Do the steps that this partner has, then activate."""
 
-    def step(name: str, call: Callable[[], StepResult], save: Save | None = None) -> StepResult:
-        return run.step(
-            enrollment.step(name), call, save, wanted=Together(enrollments.are_wanted, enrollment)
-        )
+    def step(
+        name: str, call: Callable[[], StepResult], save: Save | None = None, *, leaves_nothing: bool = False
+    ) -> StepResult:
+        wanted = None if leaves_nothing else Together(enrollments.are_wanted, enrollment)
+        return run.step(enrollment.step(name), call, save, wanted=wanted, leaves_nothing=leaves_nothing)
 
     def save_seat(result: StepResult) -> Write:
         return Together(enrollments.record_seats, (enrollment, result["id"]))
@@ -109,7 +110,7 @@ def take(run: JobRun, enrollment: Enrollment, partner: Partner) -> None:
     if enrollment.generation > 1 and Capability.SUSPEND in partner.capabilities:
         step("unlock", lambda: set_lock(partner, seat_id, locked=False))
     if Capability.SSO in partner.capabilities:
-        step("launch_check", lambda: check_launch(partner, enrollment, seat_id))
+        step("launch_check", lambda: check_launch(partner, enrollment, seat_id), leaves_nothing=True)
     run.finally_write(activation(enrollment))
     log.info(
         "[autoEnrollPartnerCourse] enrolled", enrollment_id=enrollment.id, partner=enrollment.provider_type

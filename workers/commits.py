@@ -46,14 +46,14 @@ Write = Together | Callable[[Session], object]
 
 @dataclass(frozen=True)
 class Commit:
-    """What one job writes: what it asked of partners, a step that got done, and what follows from it.
+    """What one job writes: what it asked of partners, steps that got done, and what follows from them.
 
     Then either the job ends, or goes on: with the step `begin`, unless `wanted` answers False.
     """
 
     held: jobs.Claim
     calls: list[audit.Row]
-    done: jobs.Done | None = None
+    done: Sequence[jobs.Done] = ()
     writes: list[Write] = field(default_factory=list)
     wanted: Together | None = None
     begin: str | None = None

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from db import jobs
@@ -131,7 +132,7 @@ class JobRun:
         self._settings = settings
         # The step that was begun with the claim.
         self._opened = opened
-        self._done: jobs.Done | None = None
+        self._done: list[jobs.Done] = []
         self._writes: list[Write] = []
         self._last: Write | None = None
         self._next_turn: float | None = None
@@ -157,6 +158,7 @@ class JobRun:
         save: Callable[[StepResult], Write] | None = None,
         *,
         wanted: Together | None = None,
+        leaves_nothing: bool = False,
     ) -> StepResult:
         """Do one step with an effect outside, once: return its result, stored where it was done before.
 
@@ -164,13 +166,16 @@ class JobRun:
         of it, are committed under the fencing token before the next step begins. Raises `jobs.LeaseLost` when another
         worker has taken over, and `NoLongerWanted` when `wanted` says so right before the step begins. `call` must look
         up before it creates wherever an earlier attempt may have done the work.
+
+        A call that `leaves_nothing` at the partner, and costs nothing when it is made again, is made without a commit
+        before it: what was learned by then is committed with its result, or with its failure.
         """
         known = self._steps.get(name)
         if known is not None and known.state == "done":
             return known.result or {}
         self.current_step = name
         crash_point(f"before begin {name}")
-        if name != self._opened:
+        if name != self._opened and not leaves_nothing:
             if not commit(self._commit(begin=name, wanted=wanted)):
                 raise NoLongerWanted(f"stopped before step {name}")
             self._forget()
@@ -180,7 +185,7 @@ class JobRun:
         with tracing.span(f"step {name}"):
             result = call()
         crash_point(f"after call {name}")
-        self._done = jobs.Done(name, result, int((time.monotonic() - started) * 1000))
+        self._done.append(jobs.Done(name, result, int((time.monotonic() - started) * 1000)))
         if save is not None:
             self._writes.append(save(result))
         return result
@@ -191,6 +196,12 @@ class JobRun:
         commit(self._commit(lambda session: answers.append(write(session))))
         self._forget()
         return answers[0]
+
+    def save(self) -> None:
+        """Commit what was learned and not committed yet; for an attempt that goes no further."""
+        if self._done or self._writes:
+            commit(Commit(self.held, [], self._done.copy(), self._writes.copy()))
+            self._forget()
 
     def finally_write(self, write: Write) -> None:
         """Have this written in the transaction that marks the job done."""
@@ -223,16 +234,23 @@ class JobRun:
         wanted: Together | None = None,
         ending: jobs.Ending | None = None,
     ) -> Commit:
-        well = ending is not None or (self._done is not None and self.held.partner in _troubled)
+        well = ending is not None or (bool(self._done) and self.held.partner in _troubled)
         return Commit(
-            self.held, self.calls.take(), self._done, [*self._writes, *writes], wanted, begin, ending, well
+            self.held,
+            self.calls.take(),
+            self._done.copy(),
+            [*self._writes, *writes],
+            wanted,
+            begin,
+            ending,
+            well,
         )
 
     def _forget(self) -> None:
         """Forget what is written."""
-        if self._done is not None:
+        if self._done:
             _forgive(self.held.partner)
-        self._done, self._writes = None, []
+        self._done, self._writes = [], []
 
 
 def job(
@@ -496,6 +514,7 @@ def _settle(run: JobRun, error: Exception) -> None:
         sentry.tell("attempt failed", error, {**known, "step": run.current_step, "code": verdict.code})
     for pause in (*SETTLE_PAUSES, None):
         try:
+            _save_what_can_be(run)
             with transaction() as session:
                 verdict = _record(session, run, error, message, trace)
             log.warning(
@@ -505,11 +524,23 @@ def _settle(run: JobRun, error: Exception) -> None:
         except jobs.LeaseLost:
             log.warning("lease lost", step=run.current_step)
             return
-        except DBAPIError as trouble:
+        except (DBAPIError, PoolTimeout) as trouble:
             if pause is None:
                 log.error("outcome not recorded, the lease will decide", error=type(trouble).__name__)
                 return
             time.sleep(pause)
+
+
+def _save_what_can_be(run: JobRun) -> None:
+    """Keep what an attempt has learned before it failed. Where that itself is what fails, the next attempt looks it up."""
+    try:
+        run.save()
+    except jobs.LeaseLost:
+        raise
+    except Exception as error:
+        if is_away(error):
+            raise
+        log.warning("what was learned is looked up again", step=run.current_step, error=type(error).__name__)
 
 
 def _record(session: Session, run: JobRun, error: Exception, message: str, trace: str | None) -> Verdict:
