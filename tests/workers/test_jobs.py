@@ -12,6 +12,7 @@ from db import jobs
 from db.session import transaction
 from partners import errors
 from tests.stack import rows, scalar
+from workers import commits
 from workers import job as job_module
 from workers.job import Failure, JobRun, run_due, run_job
 from workers.verdict import GiveUp, Later
@@ -150,6 +151,100 @@ def test_a_retry_starts_at_the_first_missing_step(kind: Callable[..., str]) -> N
     assert state_of(job_id) == "done"
     assert calls == ["first", "second", "second"]
     assert rows("SELECT step, attempt FROM job_steps ORDER BY step") == [("first", 1), ("second", 2)]
+
+
+STEPS = "SELECT step, state, attempt, duration_ms IS NOT NULL FROM job_steps ORDER BY step"
+
+
+def test_before_a_step_that_leaves_nothing_outside_nothing_is_committed(kind: Callable[..., str]) -> None:
+    seen: list[list[tuple[object, ...]]] = []
+    saved: list[str] = []
+
+    def save(result: job_module.StepResult) -> commits.Write:
+        return lambda session: saved.append(result["id"])
+
+    def handler(run: JobRun) -> None:
+        run.step("effect", lambda: {"id": "1"}, save)
+        assert run.step("look", lambda: seen.append(rows(STEPS)) or {"ok": True}, leaves_nothing=True) == {
+            "ok": True
+        }
+
+    name = kind(handler)
+    job_id = enqueue(name)
+    run_due([name])
+    assert seen == [[("effect", "started", 1, False)]]
+    assert state_of(job_id) == "done"
+    assert saved == ["1"]
+    assert rows(STEPS) == [("effect", "done", 1, True), ("look", "done", 1, True)]
+    assert scalar("SELECT bool_and(started_at <= finished_at) FROM job_steps")
+
+
+def test_what_was_learned_before_it_is_kept_where_it_fails(kind: Callable[..., str]) -> None:
+    calls: list[str] = []
+    saved: list[str] = []
+
+    def save(result: job_module.StepResult) -> commits.Write:
+        return lambda session: saved.append(result["id"])
+
+    def look() -> dict[str, str]:
+        calls.append("look")
+        if len(calls) == 2:
+            raise errors.RetryLater("busy")
+        return {}
+
+    def handler(run: JobRun) -> None:
+        run.step("effect", lambda: calls.append("effect") or {"id": "1"}, save)
+        run.step("look", look, leaves_nothing=True)
+
+    name = kind(handler)
+    job_id = enqueue(name)
+    run_due([name])
+    assert state_of(job_id) == "ready"
+    assert saved == ["1"]
+    assert rows(STEPS) == [("effect", "done", 1, True)]
+    make_due()
+    run_due([name])
+    assert state_of(job_id) == "done"
+    assert calls == ["effect", "look", "look"]
+    assert saved == ["1"]
+    assert rows(STEPS) == [("effect", "done", 1, True), ("look", "done", 2, True)]
+
+
+def test_what_was_learned_before_it_is_dropped_with_the_lease(kind: Callable[..., str]) -> None:
+    def look() -> dict[str, str]:
+        with transaction() as session:
+            session.execute(jobs.text("UPDATE jobs SET token = token + 1"))
+        raise errors.RetryLater("busy")
+
+    def handler(run: JobRun) -> None:
+        run.step("effect", lambda: {"id": "1"})
+        run.step("look", look, leaves_nothing=True)
+
+    name = kind(handler)
+    job_id = enqueue(name)
+    run_due([name])
+    assert state_of(job_id) == "running"
+    assert rows(STEPS) == [("effect", "started", 1, False)]
+
+
+def test_a_result_that_cannot_be_written_does_not_hide_why_the_attempt_failed(
+    kind: Callable[..., str],
+) -> None:
+    def fail(session: object) -> None:
+        raise ValueError("never")
+
+    def look() -> dict[str, str]:
+        raise errors.Refused("full")
+
+    def handler(run: JobRun) -> None:
+        run.step("effect", lambda: {"id": "1"}, lambda result: fail)
+        run.step("look", look, leaves_nothing=True)
+
+    name = kind(handler)
+    enqueue(name)
+    run_due([name])
+    assert rows("SELECT state, last_error FROM jobs") == [("failed", "refused: full")]
+    assert rows(STEPS) == [("effect", "started", 1, False)]
 
 
 @pytest.mark.parametrize(
