@@ -16,7 +16,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from beat_schedule import BEAT_SCHEDULE
 from settings import ConfigurationError, Settings, get_settings
-from workers import connections, heartbeat, lti, queues, sentry, tracing
+from workers import connections, flower, heartbeat, lti, queues, sentry, tracing
 from workers.crew import PLACES
 from workers.telemetry import configure_logging
 
@@ -160,6 +160,7 @@ def _serves(queue: str) -> bool:
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
-def _tell_outside(**_: Any) -> None:
+def _tell_outside(sender: Any, **_: Any) -> None:
     tracing.attach("worker")
     sentry.attach("worker")
+    flower.attach(lambda: sender.event_dispatcher)

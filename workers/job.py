@@ -43,7 +43,7 @@ from partners.errors import (
 )
 from partners.redaction import redact
 from settings import Settings, get_settings
-from workers import audit, sentry, tracing
+from workers import audit, flower, sentry, tracing
 from workers.audit import Calls
 from workers.commits import Commit, Together, Write, commit, is_away
 from workers.crashes import crash_point
@@ -455,9 +455,10 @@ def work(taken: Taken) -> None:
 
     Raises nothing: this is where failures become due times.
     """
-    kept: Taken | None = taken
+    kept = _attempt(taken)
     while kept is not None:
-        kept = _attempt(kept)
+        with flower.shown(kept.held.kind, kept.held.id):
+            kept = _attempt(kept)
 
 
 def _attempt(taken: Taken) -> Taken | None:

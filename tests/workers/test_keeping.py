@@ -16,7 +16,7 @@ from db import jobs
 from db.session import get_engine, transaction
 from settings import get_settings
 from tests.stack import rows, scalar
-from workers import crew, windows
+from workers import crew, flower, windows
 from workers import job as job_module
 from workers.job import KEEPERS, JobRun, run_jobs
 
@@ -290,3 +290,33 @@ def test_a_job_that_is_at_work_already_is_not_taken_away(done: list[str]) -> Non
     assert rows("SELECT state, token, rerun FROM jobs WHERE kind = :kind", kind=SECOND) == [
         ("running", 7, True)
     ]
+
+
+def test_flower_shows_it_as_a_task_of_its_own(done: list[str]) -> None:
+    class Events:
+        enabled = True
+
+        def __init__(self) -> None:
+            self.sent: list[tuple[str, str, str | None]] = []
+
+        def send(self, type: str, uuid: str, name: str | None = None, **_: Any) -> None:
+            self.sent.append((type, uuid, name))
+
+    events = Events()
+    flower.attach(lambda: events)
+    try:
+        run_jobs(make_first())
+        id = str(scalar("SELECT id FROM jobs WHERE kind = :kind", kind=SECOND))
+        assert events.sent == [
+            ("task-received", id, f"tasks.{SECOND}"),
+            ("task-started", id, None),
+            ("task-succeeded", id, None),
+        ]
+        events.enabled = False
+        run_jobs(make_first(2)[1:])
+        assert len(events.sent) == 3
+        flower.attach(lambda: None)  # As between two connections to the broker.
+        run_jobs(make_first(3)[2:])
+    finally:
+        flower.attach(None)
+    assert len(done) == 3
