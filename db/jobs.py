@@ -183,7 +183,8 @@ FINISHED = """
             clock_timestamp() - d.duration_ms * interval '1 millisecond', clock_timestamp()
         FROM fence CROSS JOIN LATERAL jsonb_to_recordset(fence.done) AS d(step text, result jsonb, duration_ms int)
         ON CONFLICT (job_id, step) DO UPDATE SET state = 'done', result = excluded.result, token = excluded.token,
-            duration_ms = excluded.duration_ms, finished_at = excluded.finished_at
+            attempt = excluded.attempt, duration_ms = excluded.duration_ms, finished_at = excluded.finished_at,
+            started_at = CASE WHEN job_steps.token = excluded.token THEN job_steps.started_at ELSE excluded.started_at END
 """
 # One statement: check the fences and renew the leases, mark steps done, mark the next ones started. A lease that was
 # renewed a moment ago is only locked, which spares the table a new version of the row.
@@ -234,7 +235,10 @@ RELEASE = lean.Statement(
 
 # Relays take turns, so that a queue's window holds however many of them run.
 RING_LOCK = 7_215_430_113
-TRY_RING_LOCK = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
+# A worker that freezes while it holds the lock must not hold up the relays: its transaction is ended for it.
+TRY_RING_LOCK = text(
+    "SELECT pg_try_advisory_xact_lock_shared(:key), set_config('idle_in_transaction_session_timeout', '2000', true)"
+)
 # How many jobs of a queue are rung or running.
 UNDER_WAY = """(
             SELECT count(*) FROM jobs WHERE jobs.queue = {of} AND state = 'ready'
@@ -344,7 +348,7 @@ def _note_made(session: Session, made: Iterable[Made]) -> None:
 @event.listens_for(Session, "before_commit")
 def _tell_relays(session: Session) -> None:
     """Tell the relays once of all that a transaction made, unless it has kept all of it."""
-    if session.info.pop(MADE, None):
+    if not session.in_nested_transaction() and session.info.pop(MADE, None):
         session.execute(NOTIFY, {"channel": CHANNEL})
 
 
@@ -369,7 +373,7 @@ def keep(
     seconds and not been rung for, and where a relay is counting just now. Those who keep at the same moment do not see
     each other: `window` has to leave room for them.
     """
-    if not session.execute(TRY_RING_LOCK, {"key": RING_LOCK}).scalar_one():
+    if not session.execute(TRY_RING_LOCK, {"key": RING_LOCK}).one()[0]:
         return None
     row = lean.execute(
         session,

@@ -28,6 +28,7 @@ _PREFIXED = re.compile(r"(?<![A-Za-z0-9])(?:whsec|[srp]k)_[\w+/=-]{6,}")
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")
 _HEX = re.compile(r"(?<![\w-])[0-9a-fA-F]{32,}(?![\w-])")
 _RUN = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
+_DIGIT_INSIDE = re.compile(r"(?<=[A-Za-z])[0-9](?=[A-Za-z])")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 
 
@@ -82,10 +83,14 @@ def _judge_run(found: re.Match[str]) -> str:
 
 
 def _looks_random(run: str) -> bool:
-    """Return whether a long run mixes cases, and changes between kinds of characters as often as no word does."""
+    """Return whether a long run mixes cases, and changes between kinds of characters as often as no word does.
+
+    A digit between letters counts twice: words put together (`IntroductionToProgramming`) have none.
+    """
     if len(run) < 24 or run.islower() or run.isupper():
         return False
-    return sum(_kind(left) != _kind(right) for left, right in pairwise(run)) * 4 >= len(run)
+    changes = sum(_kind(left) != _kind(right) for left, right in pairwise(run))
+    return (changes + 2 * len(_DIGIT_INSIDE.findall(run))) * 4 >= len(run)
 
 
 def _kind(character: str) -> int:

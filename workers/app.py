@@ -6,9 +6,11 @@ Each setting that departs from Celery's default answers a failure that was seen:
 from __future__ import annotations
 
 import gc
+from functools import partial
 from typing import Any
 
 from celery import Celery
+from celery.bootsteps import RUN
 from celery.signals import celeryd_after_setup, setup_logging, worker_ready
 from celery.worker import state
 from kombu import Exchange, Queue
@@ -146,17 +148,18 @@ def _configure_logging(**_: Any) -> None:
 def _make_places(instance: Any, **_: Any) -> None:
     """Have as many jobs at once, of those queues, as the worker was started for, in the settings or on its command line."""
     PLACES.resize(instance.concurrency)
-    PLACES.serves = _serves
+    PLACES.serves = partial(_serves, instance)
     # What was imported stays: looking through it again and again took a twelfth of a busy worker's time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
 
 
-def _serves(queue: str) -> bool:
+def _serves(worker: Any, queue: str) -> bool:
     """Return whether this worker takes doorbells of a queue just now: not where it was told to stop or to leave the queue."""
-    is_stopping = state.should_stop is not None and state.should_stop is not False
-    return not is_stopping and queue in app.amqp.queues.consume_from
+    # An exit code, which may be 0, where it was told to stop; it is only later that it begins to.
+    told = any(code is not None and code is not False for code in (state.should_stop, state.should_terminate))
+    return not told and worker.blueprint.state == RUN and queue in app.amqp.queues.consume_from
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

@@ -29,7 +29,7 @@ Row = dict[str, object]
 
 
 class Calls:
-    """The calls that a job has made since its last commit; threads of the job share it."""
+    """The calls that a job has made and not written yet; threads of the job share it."""
 
     def __init__(self, held: Claim) -> None:
         self._held = held
@@ -40,10 +40,13 @@ class Calls:
         if record.outcome != "ok" or self._held.kind not in BULKY_KINDS:
             self._rows.append(_row(record, self._held))
 
-    def take(self) -> list[Row]:
-        """Return what was noted, for `write`; it is forgotten here."""
-        rows, self._rows = self._rows, []
-        return rows
+    def noted(self) -> list[Row]:
+        """Return what was noted, for `write`."""
+        return self._rows.copy()
+
+    def forget(self, written: Sequence[Row]) -> None:
+        """Forget those that were written, the first that were noted."""
+        del self._rows[: len(written)]
 
 
 def write(session: Session, rows: Sequence[Row]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -54,7 +54,7 @@ class Commit:
     held: jobs.Claim
     calls: list[audit.Row]
     done: Sequence[jobs.Done] = ()
-    writes: list[Write] = field(default_factory=list)
+    writes: Sequence[Write] = ()
     wanted: Together | None = None
     begin: str | None = None
     ending: jobs.Ending | None = None

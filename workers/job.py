@@ -175,10 +175,8 @@ class JobRun:
             return known.result or {}
         self.current_step = name
         crash_point(f"before begin {name}")
-        if name != self._opened and not leaves_nothing:
-            if not commit(self._commit(begin=name, wanted=wanted)):
-                raise NoLongerWanted(f"stopped before step {name}")
-            self._forget()
+        if name != self._opened and not leaves_nothing and not self._commit(begin=name, wanted=wanted):
+            raise NoLongerWanted(f"stopped before step {name}")
         self._opened = None
         crash_point(f"before call {name}")
         started = time.monotonic()
@@ -193,15 +191,13 @@ class JobRun:
     def checkpoint(self, write: Callable[[Session], T]) -> T:
         """Renew the lease and write under it in one transaction; for loops over many rows."""
         answers: list[T] = []
-        commit(self._commit(lambda session: answers.append(write(session))))
-        self._forget()
+        self._commit(lambda session: answers.append(write(session)))
         return answers[0]
 
     def save(self) -> None:
         """Commit what was learned and not committed yet; for an attempt that goes no further."""
         if self._done or self._writes:
-            commit(Commit(self.held, [], self._done.copy(), self._writes.copy()))
-            self._forget()
+            self._commit()
 
     def finally_write(self, write: Write) -> None:
         """Have this written in the transaction that marks the job done."""
@@ -216,14 +212,15 @@ class JobRun:
 
         Returns the job that this one made, where it is to be gone on with here and now.
         """
-        last = [] if self._last is None else [self._last]
+        writes = [] if self._last is None else [self._last]
         state = "done" if self._next_turn is None else "ready"
-        end = self._commit(*last, ending=jobs.Ending(self.held, state, delay=self._next_turn))
+        ending = jobs.Ending(self.held, state, delay=self._next_turn)
         kept: list[Taken | None] = [None]
         with ExitStack() as until_written:
-            if (kind := KINDS[self.held.kind].keeps) is not None:
-                end = replace(end, last=lambda session: kept.append(_keep(session, kind, until_written)))
-            commit(end)
+            last: Callable[[Session], object] | None = None
+            if (kind := KINDS[self.held.kind].keeps) is not None and not _is_suspect(self.held):
+                last = lambda session: kept.append(_keep(session, kind, until_written))  # noqa: E731
+            self._commit(*writes, ending=ending, last=last)
         _forgive(self.held.partner)
         return kept[-1]
 
@@ -233,24 +230,18 @@ class JobRun:
         begin: str | None = None,
         wanted: Together | None = None,
         ending: jobs.Ending | None = None,
-    ) -> Commit:
-        well = ending is not None or (bool(self._done) and self.held.partner in _troubled)
-        return Commit(
-            self.held,
-            self.calls.take(),
-            self._done.copy(),
-            [*self._writes, *writes],
-            wanted,
-            begin,
-            ending,
-            well,
-        )
-
-    def _forget(self) -> None:
-        """Forget what is written."""
-        if self._done:
+        last: Callable[[Session], object] | None = None,
+    ) -> bool:
+        """Commit what was learned, and these writes; return whether the job may go on."""
+        calls, done = self.calls.noted(), self._done.copy()
+        well = ending is not None or (bool(done) and self.held.partner in _troubled)
+        writes = (*self._writes, *writes)
+        goes_on = commit(Commit(self.held, calls, done, writes, wanted, begin, ending, well, last))
+        if done:
             _forgive(self.held.partner)
         self._done, self._writes = [], []
+        self.calls.forget(calls)
+        return goes_on
 
 
 def job(
@@ -340,7 +331,7 @@ def run_jobs(job_ids: Sequence[str]) -> int:
                 asked, left = left[:room], left[room:]
                 taken = _claim_into(room, asked)
                 claimed += taken
-                beside = [partial(work, one) for one in taken if not _is_suspect(one)]
+                beside = [partial(work, one) for one in taken if not _is_suspect(one.held)]
                 if len(job_ids) == 1:
                     for one in beside:
                         PLACES.work(one)
@@ -348,8 +339,9 @@ def run_jobs(job_ids: Sequence[str]) -> int:
                     under_way += map(PLACES.start, beside)
         finally:
             wait(under_way)
-    for suspect in filter(_is_suspect, claimed):
-        _work_alone(suspect)
+    for suspect in claimed:
+        if _is_suspect(suspect.held):
+            _work_alone(suspect)
     return len(claimed)
 
 
@@ -360,7 +352,7 @@ def _claim_into(room: int, job_ids: list[str]) -> list[Taken]:
         taken = _CLAIMS(job_ids)
         return taken
     finally:
-        PLACES.free(room - sum(not _is_suspect(one) for one in taken))
+        PLACES.free(room - sum(not _is_suspect(one.held) for one in taken))
 
 
 def run_due(kinds: list[str] | None = None) -> bool:
@@ -370,9 +362,9 @@ def run_due(kinds: list[str] | None = None) -> bool:
         with transaction() as session:
             held = jobs.claim_due(session, wanted, owner=owner_name(), lease=lease)
             taken = None if held is None else _read_along(session, [held])[0]
-        if taken is not None and not _is_suspect(taken):
+        if taken is not None and not _is_suspect(taken.held):
             work(taken)
-    if taken is not None and _is_suspect(taken):
+    if taken is not None and _is_suspect(taken.held):
         _work_alone(taken)
     return taken is not None
 
@@ -431,9 +423,9 @@ def _opening(claim: jobs.Claim, subject: Any) -> str | None:
     return None if opening is None or subject is None else opening(claim, subject)
 
 
-def _is_suspect(taken: Taken) -> bool:
+def _is_suspect(held: jobs.Claim) -> bool:
     """Return whether a job may have ended the worker that it shared with others: then it works alone."""
-    return taken.held.claims > jobs.SUSPECT_CLAIMS
+    return held.claims > jobs.SUSPECT_CLAIMS
 
 
 def _work_alone(taken: Taken) -> None:
@@ -496,9 +488,16 @@ def owner_name() -> str:
 
 
 def _drop(run: JobRun) -> None:
-    """End a job whose work is not wanted any more."""
-    with transaction() as session:
-        jobs.release(session, [jobs.Ending(run.held, "done")])
+    """End a job whose work is not wanted any more, once what it has learned is kept."""
+    try:
+        _save_what_can_be(run)
+        with transaction() as session:
+            audit.write(session, run.calls.noted())
+            jobs.release(session, [jobs.Ending(run.held, "done")])
+    except jobs.LeaseLost:
+        log.warning("lease lost", step=run.current_step)
+    except (DBAPIError, PoolTimeout) as trouble:
+        log.error("outcome not recorded, the lease will decide", error=type(trouble).__name__)
 
 
 def _settle(run: JobRun, error: Exception) -> None:
@@ -559,7 +558,7 @@ def _record(session: Session, run: JobRun, error: Exception, message: str, trace
         traceback=trace,
     )
     jobs.release(session, [ending])
-    audit.write(session, run.calls.take())
+    audit.write(session, run.calls.noted())
     hook = KINDS[held.kind].on_failure
     if hook is not None and verdict.code not in UNREMARKABLE:
         hook(session, held, Failure(run.current_step, verdict.code, message, held.attempts, verdict.final))
@@ -596,7 +595,9 @@ def _forgive(partner: str | None) -> None:
 def _park_poison(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
     """Set aside a job that ended its workers: nobody recorded an outcome for too many claims in a row."""
     at = next((name for name, record in steps.items() if record.state == "started"), None)
-    message = f"{held.claims - 1} workers took it and none reported back; last seen in step {at or '(before the first)'}"
+    done = ", ".join(sorted(steps)) or "nothing"
+    seen = f"in or after step {at}" if at else f"after {done}"
+    message = f"{held.claims - 1} workers took it and none reported back; last seen {seen}"
     failure = Failure(at, "poison", message, held.attempts, final=True)
     with transaction() as session:
         jobs.release(

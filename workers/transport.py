@@ -8,18 +8,34 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from kombu.transport import redis
+from kombu.transport import redis, virtual
+
+
+class Delivered(virtual.QoS):  # type: ignore[misc]
+    """What a channel has delivered and nobody has begun."""
+
+    def restore_unacked(self) -> list[Any]:
+        """Give it back to others when the channel is closed. Where the broker is away, that is left to the rows."""
+        self._flush()
+        with suppress(Exception):
+            while self._delivered:
+                self.channel._restore(self._delivered.popitem()[1])
+        self._delivered.clear()
+        return []
 
 
 class Channel(redis.Channel):  # type: ignore[misc]
     """A channel that remembers what it has delivered by itself, and keeps its client as long as its pool."""
 
     ack_emulation = False
-    # What was not begun when a worker goes is left to the rows.
-    do_restore = False
     _kept: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.QoS = Delivered
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         if asynchronous:

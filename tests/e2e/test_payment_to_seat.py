@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
 
+from db.jobs import Doorbell
 from db.session import transaction
 from domain import partner_health
-from tests.servers import start_broker
+from settings import get_settings
+from tests.servers import Broker, start_broker
 from tests.stack import (
     BIN,
     Stack,
@@ -25,6 +30,8 @@ from tests.stack import (
     statuses,
     wait_until,
 )
+from workers.queues import PAYMENTS
+from workers.relay import Bell
 
 pytestmark = pytest.mark.e2e
 
@@ -193,3 +200,39 @@ def test_the_shared_rate_holds_across_four_worker_processes_as_the_partner_sees_
     busiest = max(sum(1 for other in at if start <= other < start + 1.0) for start in at)
     assert busiest <= rate * 1.25
     assert scalar("SELECT count(*) FROM partner_lms_enrollment_failures") == 0
+
+
+def test_a_worker_goes_on_with_the_seat_by_itself_where_it_serves_that_queue(
+    stack: Stack, message_broker: Broker
+) -> None:
+    """No relay runs: doorbells for the payments alone are rung by hand."""
+    from workers.app import make_app
+
+    stack.start_sandbox(wait=False)
+    stack.start_mail_sink(wait=False)
+    stack.start_api()
+    settings = get_settings().model_copy(update={"broker_url": SecretStr(message_broker.url)})
+    bell = Bell(make_app(settings))
+    provider, course = make_course()
+
+    def pay_and_ring(student: str) -> None:
+        stack.post_event(checkout_event(order(student, provider, course)))
+        [(id,)] = rows("SELECT id::text FROM jobs WHERE kind = 'payments.process' AND state = 'ready'")
+        assert bell.ring([Doorbell(id, "payments.process", PAYMENTS)]) == []
+        wait_until(
+            lambda: not rows("SELECT 1 FROM jobs WHERE kind = 'payments.process' AND state <> 'done'"), 20
+        )
+
+    first, second = make_students(2)
+    stack.start_worker("payments", "-Q", PAYMENTS)
+    pay_and_ring(first)
+    assert rows("SELECT state, claims FROM jobs WHERE kind = 'enrollment.walk'") == [("ready", 0)]
+    stack.kill("payments", signal.SIGTERM)
+    stack.start_worker("all")
+    with transaction() as session:
+        session.execute(
+            text("DELETE FROM jobs WHERE kind = 'enrollment.walk'")
+        )  # It waits, so nobody may pass it.
+    pay_and_ring(second)
+    stack.wait_for_statuses({"pending": 1, "active": 1}, 20)
+    bell.close()

@@ -53,6 +53,8 @@ WAY = [
     ("usher-worker", "step seat"),
     ("usher-worker", "POST /enrollments"),
 ]
+# The same where the payment's worker goes on with the enrolment.
+SHORT_WAY = [*WAY[:4], *WAY[7:]]
 
 
 class Span:
@@ -104,7 +106,7 @@ def test_a_payment_is_one_trace_from_the_webhook_to_the_partner(stack: Stack, li
     stack.wait_for_statuses({"active": 1})
     wait_until(lambda: len(stack.mails()) == 1, 20)
     wait_until(lambda: any(span.name == "job mail.send" for span in spans(listener)), 20)
-    wait_until(lambda: way(spans(listener)) == WAY, 20, lambda: f"{way(spans(listener))}")
+    wait_until(lambda: way(spans(listener)) in (WAY, SHORT_WAY), 20, lambda: f"{way(spans(listener))}")
     ours = [span for span in spans(listener) if span.trace == TRACE]
     # One tree: its root hangs on the caller's span, everything else on a span of the trace.
     ids = {span.id for span in ours}

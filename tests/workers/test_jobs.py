@@ -10,7 +10,9 @@ import pytest
 
 from db import jobs
 from db.session import transaction
+from domain.errors import NoLongerWanted
 from partners import errors
+from partners.hooks import CallRecord, tell_witness
 from tests.stack import rows, scalar
 from workers import commits
 from workers import job as job_module
@@ -153,6 +155,7 @@ def test_a_retry_starts_at_the_first_missing_step(kind: Callable[..., str]) -> N
     assert rows("SELECT step, attempt FROM job_steps ORDER BY step") == [("first", 1), ("second", 2)]
 
 
+CALL = CallRecord("hsi", "POST", "/enrollments", 201, 5.0, "ok")
 STEPS = "SELECT step, state, attempt, duration_ms IS NOT NULL FROM job_steps ORDER BY step"
 
 
@@ -225,6 +228,64 @@ def test_what_was_learned_before_it_is_dropped_with_the_lease(kind: Callable[...
     run_due([name])
     assert state_of(job_id) == "running"
     assert rows(STEPS) == [("effect", "started", 1, False)]
+
+
+def test_what_was_learned_is_kept_where_it_is_not_wanted_any_more_at_the_end(
+    kind: Callable[..., str],
+) -> None:
+    saved: list[str] = []
+
+    def save(result: job_module.StepResult) -> commits.Write:
+        return lambda session: saved.append(result["id"])
+
+    def refuse(session: object) -> None:
+        raise NoLongerWanted("refunded meanwhile")
+
+    def handler(run: JobRun) -> None:
+        run.step("effect", lambda: tell_witness(CALL) or {"id": "1"}, save)
+        run.step("look", dict, leaves_nothing=True)
+        run.finally_write(refuse)
+
+    name = kind(handler)
+    job_id = enqueue(name)
+    run_due([name])
+    assert state_of(job_id) == "done"
+    assert saved == ["1", "1"], "once in the transaction that was given up"
+    assert rows(STEPS) == [("effect", "done", 1, True), ("look", "done", 1, True)]
+    assert rows("SELECT path_template, job_id::text FROM partner_calls") == [(CALL.path_template, job_id)]
+
+
+def test_calls_are_written_once_also_where_the_commit_after_them_fails(kind: Callable[..., str]) -> None:
+    def fail(session: object) -> None:
+        raise ValueError("never")
+
+    def handler(run: JobRun) -> None:
+        run.step("first", lambda: tell_witness(CALL) or {})
+        run.step("second", lambda: tell_witness(CALL) or {})
+        run.finally_write(fail)
+
+    name = kind(handler)
+    enqueue(name)
+    run_due([name])
+    assert rows("SELECT state FROM jobs") == [("ready",)]
+    assert scalar("SELECT count(*) FROM partner_calls") == 2
+
+
+def test_a_step_that_is_done_anew_has_times_of_its_own(kind: Callable[..., str]) -> None:
+    name = kind(lambda run: run.step("look", dict, leaves_nothing=True))
+    job_id = enqueue(name)
+    run_due([name])
+    with transaction() as session:
+        session.execute(
+            jobs.text(
+                "UPDATE job_steps SET state = 'started', attempt = 4, started_at = now() - interval '3 days'"
+            )
+        )
+        session.execute(jobs.text("UPDATE jobs SET state = 'ready', next_run_at = now()"))
+    assert run_job(job_id)
+    assert rows("SELECT attempt, finished_at - started_at < interval '1 minute' FROM job_steps") == [
+        (1, True)
+    ]
 
 
 def test_a_result_that_cannot_be_written_does_not_hide_why_the_attempt_failed(

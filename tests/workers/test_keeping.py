@@ -224,6 +224,28 @@ def test_a_relay_waits_for_what_is_being_kept_and_counts_it(
     assert done == ["done"]
 
 
+def test_one_that_freezes_while_it_keeps_holds_up_the_relays_for_two_seconds_only(done: list[str]) -> None:
+    add_job()
+    with get_engine().connect() as frozen:
+        frozen.execute(jobs.TRY_RING_LOCK, {"key": jobs.RING_LOCK})
+        with transaction() as session:
+            assert len(jobs.ring_due(session, {QUEUE: 2}, ring_timeout=15).doorbells) == 1
+        frozen.invalidate()
+
+
+def test_one_that_may_have_ended_its_worker_keeps_nothing(
+    done: list[str], notices: Callable[[], int]
+) -> None:
+    """It works alone, and the others wait for it."""
+    ids = make_first()
+    with transaction() as session:
+        session.execute(jobs.text("UPDATE jobs SET claims = 2"))
+    notices()
+    run_jobs(ids)
+    assert done == []
+    assert seconds_of_jobs() == [("ready", 0, 0)]
+
+
 def test_few_of_a_process_keep_at_the_same_moment(done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """They do not see each other, so the room that is left for them has to do."""
     at_once, most, lock = 0, [0], threading.Lock()

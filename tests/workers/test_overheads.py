@@ -97,8 +97,30 @@ def test_the_broker_notes_nothing_of_doorbells_that_are_out_and_no_more_are_out_
         heard[0].ack()
         assert channel.qos.can_consume()
         channel.close()
-        # What nobody began is left to the rows.
-        assert connection.default_channel._size("test.out") == 1
+        # What nobody began is given back.
+        assert connection.default_channel._size("test.out") == 2
+
+
+def test_a_worker_that_stops_without_its_broker_leaves_what_it_has_not_begun(
+    message_broker: Broker, usher_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not message_broker.url.startswith("redis"):
+        pytest.skip("concerns Redis and Valkey")
+    tries: list[Any] = []
+
+    def away(message: Any) -> None:
+        tries.append(message)
+        raise OSError("nobody there")
+
+    with Connection(message_broker.url, transport_options={"global_keyprefix": "test-away:"}) as connection:
+        channel = connection.channel()
+        for tag in range(3):
+            channel.qos.append(object(), tag)
+        channel.qos.ack(1)
+        monkeypatch.setattr(channel, "_restore", away)
+        assert channel.qos.restore_unacked() == []
+        assert len(tries) == 1, "it does not wait for the broker once for each"
+        assert channel.qos.can_consume()
 
 
 @pytest.mark.usefixtures("database")
