@@ -19,7 +19,8 @@ from partners.registry import get_partner, provider_types
 from settings import get_settings
 from tasks.manual import close_by_hand, take_by_hand
 from workers.commits import Together, Write
-from workers.job import Failure, JobRun, StepResult, job
+from workers.job import JobRun, StepResult, job
+from workers.outcome import Failure
 from workers.verdict import GiveUp
 
 log = structlog.get_logger("tasks.enrollment")

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from db.jobs import Claim
 from domain import partner_events, payments
-from workers.job import Failure, JobRun, job
+from workers.job import JobRun, job
+from workers.outcome import Failure
 
 log = structlog.get_logger("tasks.partner_events")
 

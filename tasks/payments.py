@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 from db.jobs import Claim
 from domain import payments
 from partners.registry import provider_types
-from workers.job import Failure, JobRun, job
+from workers.job import JobRun, job
+from workers.outcome import Failure
 
 log = structlog.get_logger("tasks.payments")
 

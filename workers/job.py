@@ -13,49 +13,33 @@ import os
 import socket
 import threading
 import time
-import traceback as traceback_module
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from db import jobs
 from db.group_commit import GroupCommit
 from db.session import transaction
-from domain import alerts, partner_health
+from domain import partner_health
 from domain.errors import NoLongerWanted
 from partners import hooks
-from partners.errors import (
-    CredentialsWrong,
-    NotReadyYet,
-    OutcomeUnknown,
-    PartnerError,
-    RateLimited,
-    RetryLater,
-    Throttled,
-)
-from partners.redaction import redact
 from settings import Settings, get_settings
-from workers import audit, flower, sentry, tracing
+from workers import flower, outcome, tracing
 from workers.audit import Calls
 from workers.commits import Commit, Together, Write, commit, is_away
 from workers.crashes import crash_point
 from workers.crew import CREW, PLACES
 from workers.limits import SharedLimits
-from workers.verdict import GiveUp, Later, Verdict, judge
+from workers.outcome import Hook
 from workers.windows import windows
 
 log = structlog.get_logger("workers.job")
-
-# Endings of an attempt that are nobody's failure and leave no row in the list of failures.
-UNREMARKABLE = frozenset({NotReadyYet.code, Throttled.code})
 
 T = TypeVar("T")
 StepResult = dict[str, Any]
@@ -65,22 +49,7 @@ KEEP_PATIENCE = 0.25
 # Threads of this process that keep a job at the same moment at most. Nobody sees another's, so each leaves half of a
 # window free: there is room for those of as many processes.
 KEEPERS = 2
-# Seconds between two tries to record how a job ended while the database is away; then the lease decides.
-SETTLE_PAUSES = (0.2, 0.5, 1.0, 2.0)
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A failed attempt as the hooks of a kind see it. `retry_count` is how often it had been retried before."""
-
-    step: str | None
-    code: str
-    message: str
-    retry_count: int
-    final: bool
-
-
-Hook = Callable[[Session, jobs.Claim, Failure], None]
 Load = Callable[[Session, list[str]], Mapping[str, Any]]
 # Gets the claim and the subject.
 Opening = Callable[[jobs.Claim, Any], str | None]
@@ -102,10 +71,6 @@ class JobKind:
 
 
 KINDS: dict[str, JobKind] = {}
-# Partners of which this process has seen a failure since their last success: for these, each step that works is a
-# sign of health worth writing down, not only each job.
-_troubled: set[str] = set()
-
 # Every call that a job makes to a partner keeps to the shared rate limits.
 LIMITS = SharedLimits()
 _KEEPERS = threading.Semaphore(KEEPERS)
@@ -221,7 +186,7 @@ class JobRun:
             if (kind := KINDS[self.held.kind].keeps) is not None and not _is_suspect(self.held):
                 last = lambda session: kept.append(_keep(session, kind, until_written))  # noqa: E731
             self._commit(*writes, ending=ending, last=last)
-        _forgive(self.held.partner)
+        outcome.forgive(self.held.partner)
         return kept[-1]
 
     def _commit(
@@ -234,11 +199,11 @@ class JobRun:
     ) -> bool:
         """Commit what was learned, and these writes; return whether the job may go on."""
         calls, done = self.calls.noted(), self._done.copy()
-        well = ending is not None or (bool(done) and self.held.partner in _troubled)
+        well = ending is not None or (bool(done) and outcome.is_troubled(self.held.partner))
         writes = (*self._writes, *writes)
         goes_on = commit(Commit(self.held, calls, done, writes, wanted, begin, ending, well, last))
         if done:
-            _forgive(self.held.partner)
+            outcome.forgive(self.held.partner)
         self._done, self._writes = [], []
         self.calls.forget(calls)
         return goes_on
@@ -464,7 +429,7 @@ def _attempt(taken: Taken) -> Taken | None:
     ):
         try:
             if held.claims > settings.job_max_claims:
-                _park_poison(held, taken.steps)
+                outcome.park_poison(held, taken.steps, _hook(held.kind))
                 return None
             crash_point("after claim")
             KINDS[held.kind].handler(run)
@@ -476,141 +441,19 @@ def _attempt(taken: Taken) -> Taken | None:
             log.warning("lease lost", step=run.current_step)
         except NoLongerWanted as reason:
             log.info("no longer wanted", step=run.current_step, reason=str(reason))
-            _drop(run)
+            outcome.drop(run)
         except Exception as error:  # noqa: BLE001 - the one place that turns failures into retries
-            _settle(run, error)
+            outcome.settle(run, error, _hook(held.kind))
     return None
+
+
+def _hook(kind: str) -> Hook | None:
+    return KINDS[kind].on_failure if kind in KINDS else None
 
 
 def owner_name() -> str:
     """Return who holds a lease: host and process."""
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _drop(run: JobRun) -> None:
-    """End a job whose work is not wanted any more, once what it has learned is kept."""
-    try:
-        _save_what_can_be(run)
-        with transaction() as session:
-            audit.write(session, run.calls.noted())
-            jobs.release(session, [jobs.Ending(run.held, "done")])
-    except jobs.LeaseLost:
-        log.warning("lease lost", step=run.current_step)
-    except (DBAPIError, PoolTimeout) as trouble:
-        log.error("outcome not recorded, the lease will decide", error=type(trouble).__name__)
-
-
-def _settle(run: JobRun, error: Exception) -> None:
-    """Record a failed attempt, patiently, since the database itself may be what failed."""
-    verdict = judge(error, run.held.attempts, get_settings())
-    message = redact(f"{error}" or type(error).__name__)
-    log.warning(
-        "attempt failed", step=run.current_step, code=verdict.code, error=message, state=verdict.state
-    )
-    trace = None if isinstance(error, PartnerError | Later | GiveUp) else _trace(error)
-    tracing.note(outcome=verdict.code)
-    if trace is not None:
-        known = structlog.contextvars.get_contextvars()
-        sentry.tell("attempt failed", error, {**known, "step": run.current_step, "code": verdict.code})
-    for pause in (*SETTLE_PAUSES, None):
-        try:
-            _save_what_can_be(run)
-            with transaction() as session:
-                verdict = _record(session, run, error, message, trace)
-            log.warning(
-                "attempt failed", step=run.current_step, code=verdict.code, error=message, state=verdict.state
-            )
-            return
-        except jobs.LeaseLost:
-            log.warning("lease lost", step=run.current_step)
-            return
-        except (DBAPIError, PoolTimeout) as trouble:
-            if pause is None:
-                log.error("outcome not recorded, the lease will decide", error=type(trouble).__name__)
-                return
-            time.sleep(pause)
-
-
-def _save_what_can_be(run: JobRun) -> None:
-    """Keep what an attempt has learned before it failed. Where that itself is what fails, the next attempt looks it up."""
-    try:
-        run.save()
-    except jobs.LeaseLost:
-        raise
-    except Exception as error:
-        if is_away(error):
-            raise
-        log.warning("what was learned is looked up again", step=run.current_step, error=type(error).__name__)
-
-
-def _record(session: Session, run: JobRun, error: Exception, message: str, trace: str | None) -> Verdict:
-    """Write how an attempt failed: the job's new state, the partner's health, the audit, and what the kind adds."""
-    held, settings = run.held, get_settings()
-    verdict = judge(error, held.attempts, settings)
-    if held.partner is not None:
-        verdict = _consider_partner(session, held.partner, error, verdict, settings)
-    ending = jobs.Ending(
-        held,
-        verdict.state,
-        delay=verdict.delay,
-        attempts=held.attempts + (1 if verdict.counts else 0),
-        error=f"{verdict.code}: {message}",
-        traceback=trace,
-    )
-    jobs.release(session, [ending])
-    audit.write(session, run.calls.noted())
-    hook = KINDS[held.kind].on_failure
-    if hook is not None and verdict.code not in UNREMARKABLE:
-        hook(session, held, Failure(run.current_step, verdict.code, message, held.attempts, verdict.final))
-    return verdict
-
-
-def _consider_partner(
-    session: Session, partner: str, error: Exception, verdict: Verdict, settings: Settings
-) -> Verdict:
-    """Note what an error says of the partner as a whole. While it is left alone, attempts do not count."""
-    if isinstance(error, CredentialsWrong):
-        reason = f"{partner_health.CREDENTIALS}: {redact(str(error), limit=300)}"
-        if partner_health.pause(session, partner, by="usher", reason=reason):
-            log.error("[PartnerPaused] credentials refused", partner=partner)
-            alerts.tell_staff(session, f"partner_paused:{partner}")
-        return verdict
-    if not isinstance(error, RetryLater | OutcomeUnknown) or isinstance(error, RateLimited | NotReadyYet):
-        return verdict
-    breaker = partner_health.Breaker(settings.breaker_threshold, settings.breaker_base, settings.breaker_cap)
-    _troubled.add(partner)
-    closed_for = partner_health.note_failure(session, partner, breaker)
-    if closed_for is None or verdict.final:
-        return verdict
-    log.warning("[PartnerCircuit] open", partner=partner, seconds=round(closed_for, 1))
-    return replace(verdict, delay=closed_for, counts=False)
-
-
-def _forgive(partner: str | None) -> None:
-    """Take a partner that worked for one that does: its failures are closed with the commit that said so."""
-    if partner is not None:
-        _troubled.discard(partner)
-
-
-def _park_poison(held: jobs.Claim, steps: dict[str, jobs.StepRecord]) -> None:
-    """Set aside a job that ended its workers: nobody recorded an outcome for too many claims in a row."""
-    at = next((name for name, record in steps.items() if record.state == "started"), None)
-    done = ", ".join(sorted(steps)) or "nothing"
-    seen = f"in or after step {at}" if at else f"after {done}"
-    message = f"{held.claims - 1} workers took it and none reported back; last seen {seen}"
-    failure = Failure(at, "poison", message, held.attempts, final=True)
-    with transaction() as session:
-        jobs.release(
-            session, [jobs.Ending(held, "parked", attempts=held.attempts, error=f"poison: {message}")]
-        )
-        hook = KINDS[held.kind].on_failure
-        if hook is not None:
-            hook(session, held, failure)
-    log.error("job parked", step=at, error=message)
-
-
-def _trace(error: Exception) -> str:
-    return redact("".join(traceback_module.format_exception(error))[-8_000:])
 
 
 _CLAIMS = GroupCommit(_claim, concerns_all=is_away)

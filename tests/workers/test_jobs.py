@@ -14,9 +14,10 @@ from domain.errors import NoLongerWanted
 from partners import errors
 from partners.hooks import CallRecord, tell_witness
 from tests.stack import rows, scalar
-from workers import commits
+from workers import commits, outcome
 from workers import job as job_module
-from workers.job import Failure, JobRun, run_due, run_job
+from workers.job import JobRun, run_due, run_job
+from workers.outcome import Failure
 from workers.verdict import GiveUp, Later
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -29,7 +30,7 @@ def kind() -> Iterator[Callable[..., str]]:
     """Register a kind of job for one test."""
     names: list[str] = []
 
-    def register(handler: Handler, on_failure: job_module.Hook | None = None) -> str:
+    def register(handler: Handler, on_failure: outcome.Hook | None = None) -> str:
         name = f"test.{uuid.uuid4().hex}"
         job_module.KINDS[name] = job_module.JobKind(name, handler, on_failure)
         names.append(name)
