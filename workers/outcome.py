@@ -10,7 +10,7 @@ import time
 import traceback as traceback_module
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -32,11 +32,9 @@ from partners.errors import (
 from partners.redaction import redact
 from settings import Settings, get_settings
 from workers import audit, sentry, tracing
+from workers.audit import Calls
 from workers.commits import is_away
 from workers.verdict import GiveUp, Later, Verdict, judge
-
-if TYPE_CHECKING:
-    from workers.job import JobRun
 
 log = structlog.get_logger("workers.outcome")
 
@@ -64,6 +62,17 @@ Hook = Callable[[Session, jobs.Claim, Failure], None]
 _troubled: set[str] = set()
 
 
+class Attempt(Protocol):
+    """What has to be known of an attempt: what it holds, how far it came, what it asked, and how to keep what it learned."""
+
+    held: jobs.Claim
+    current_step: str | None
+    calls: Calls
+
+    def save(self) -> None:
+        """Commit what was learned and not committed yet."""
+
+
 def is_troubled(partner: str | None) -> bool:
     """Return whether this process has seen a failure of this partner since its last success."""
     return partner in _troubled
@@ -75,7 +84,7 @@ def forgive(partner: str | None) -> None:
         _troubled.discard(partner)
 
 
-def drop(run: JobRun) -> None:
+def drop(run: Attempt) -> None:
     """End a job whose work is not wanted any more, once what it has learned is kept."""
     try:
         _save_what_can_be(run)
@@ -88,7 +97,7 @@ def drop(run: JobRun) -> None:
         log.error("outcome not recorded, the lease will decide", error=type(trouble).__name__)
 
 
-def settle(run: JobRun, error: Exception, hook: Hook | None) -> None:
+def settle(run: Attempt, error: Exception, hook: Hook | None) -> None:
     """Record a failed attempt, patiently, since the database itself may be what failed. `hook` is the kind's."""
     verdict = judge(error, run.held.attempts, get_settings())
     message = redact(f"{error}" or type(error).__name__)
@@ -135,7 +144,7 @@ def park_poison(held: jobs.Claim, steps: dict[str, jobs.StepRecord], hook: Hook 
     log.error("job parked", step=at, error=message)
 
 
-def _save_what_can_be(run: JobRun) -> None:
+def _save_what_can_be(run: Attempt) -> None:
     """Keep what an attempt has learned before it failed. Where that itself is what fails, the next attempt looks it up."""
     try:
         run.save()
@@ -148,7 +157,7 @@ def _save_what_can_be(run: JobRun) -> None:
 
 
 def _record(
-    session: Session, run: JobRun, error: Exception, message: str, trace: str | None, hook: Hook | None
+    session: Session, run: Attempt, error: Exception, message: str, trace: str | None, hook: Hook | None
 ) -> Verdict:
     """Write how an attempt failed: the job's new state, the partner's health, the audit, and what the kind adds."""
     held, settings = run.held, get_settings()

@@ -162,12 +162,7 @@ def test_not_where_the_partner_is_left_alone(
     with transaction() as session:
         session.execute(jobs.text("INSERT INTO partner_states (partner) VALUES ('hsi')"))
         session.execute(jobs.text(f"UPDATE partner_states SET {trouble}"))
-    ids = make_first()
-    notices()
-    run_jobs(ids)
-    assert done == []
-    assert seconds_of_jobs() == [("ready", 0, 0)]
-    assert notices() == 1
+    refuse(done, notices)
 
 
 def test_not_while_a_relay_counts(done: list[str], notices: Callable[[], int]) -> None:
