@@ -91,11 +91,11 @@ def write_all(commits: Sequence[Commit]) -> list[bool]:
         endings = [replace(one.ending, done=one.done) for one in commits if one.ending is not None]
         if endings:
             jobs.release(session, endings)
+        for partner in sorted({one.held.partner for one in commits if one.well and one.held.partner}):
+            partner_health.note_success(session, partner)
         for one in commits:
             if one.last is not None:
                 one.last(session)
-        for partner in sorted({one.held.partner for one in commits if one.well and one.held.partner}):
-            partner_health.note_success(session, partner)
     return wanted
 
 
