@@ -166,4 +166,4 @@ def _serves(worker: Any, queue: str) -> bool:
 def _tell_outside(sender: Any, **_: Any) -> None:
     tracing.attach("worker")
     sentry.attach("worker")
-    flower.attach(lambda: sender.event_dispatcher)
+    flower.attach(lambda: sender.event_dispatcher, sender.hub.call_soon if sender.hub else None)
